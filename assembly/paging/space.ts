@@ -1,0 +1,65 @@
+// Address spaces: each context (layout.ts, CONTEXT) has its own root tables. x86 has one root for both halves of the
+// address space (CR3), Arm one for each (TTBR0, TTBR1), chosen by VA bit 55.
+//
+// They live in an open-addressing hash table that doubles when it is half full.
+
+import { Arch, Lane } from '../layout';
+import { allocate } from '../memory/arena';
+
+/** The roots of one context; an address plus one, so that 0 means "not allocated yet". */
+@unmanaged
+class Space {
+  used: u64;
+  context: u64;
+  lowRoot: u64;
+  highRoot: u64;
+}
+
+const FIRST_SPACES: u32 = 16;
+const SPACE_BYTES: u32 = <u32>offsetof<Space>();
+
+export function initSpaces(lane: Lane): void {
+  lane.spaces = allocate(FIRST_SPACES * SPACE_BYTES);
+  lane.spaceMask = FIRST_SPACES - 1;
+}
+
+/** Where the root of `va` in `context` is kept: a u64 that is 0 while there is none, else its physical address plus one. */
+export function rootSlot(lane: Lane, context: u64, va: u64): usize {
+  const space = find(lane, context);
+  const high = lane.arch != Arch.X86 && (va & ((<u64>1) << 55)) != 0;
+  return changetype<usize>(space) + (high ? offsetof<Space>('highRoot') : offsetof<Space>('lowRoot'));
+}
+
+function find(lane: Lane, context: u64): Space {
+  let space = slot(lane.spaces, lane.spaceMask, context);
+  if (space.used) return space;
+  if (++lane.spaceCount * 2 > lane.spaceMask) {
+    grow(lane);
+    space = slot(lane.spaces, lane.spaceMask, context);
+  }
+  space.used = 1;
+  space.context = context;
+  return space;
+}
+
+function slot(table: usize, mask: u32, context: u64): Space {
+  let i = <u32>((context * 0x9e37_79b9_7f4a_7c15) >> 32) & mask;
+  while (true) {
+    const space = changetype<Space>(table + i * SPACE_BYTES);
+    if (!space.used || space.context == context) return space;
+    i = (i + 1) & mask;
+  }
+}
+
+function grow(lane: Lane): void {
+  const old = lane.spaces;
+  const oldMask = lane.spaceMask;
+  const mask = oldMask * 2 + 1;
+  lane.spaces = allocate((mask + 1) * SPACE_BYTES);
+  lane.spaceMask = mask;
+  for (let i: u32 = 0; i <= oldMask; i++) {
+    const from = old + i * SPACE_BYTES;
+    const space = changetype<Space>(from);
+    if (space.used) memory.copy(changetype<usize>(slot(lane.spaces, mask, space.context)), from, SPACE_BYTES);
+  }
+}

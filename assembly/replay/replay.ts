@@ -1,0 +1,176 @@
+// The replay of one batch: segment by segment, each filter once, and behind each filter its lanes.
+
+import { BatchColumns, Column, Lane, Level, Mapping, MAX_SIZES, Status, TlbLevel } from '../layout';
+import { allocate } from '../memory/arena';
+import { Stat } from '../stats';
+import { LEVEL, PROBE } from '../tlb/hierarchy';
+import { Filter, FILTER_CPU, MAX_SLOTS, initFilter, runFilter } from './filter';
+import { runLane } from './lane';
+import { Look } from './look';
+
+/** Rows of a segment: enough to make the calls free, few enough for its columns and look-ups to stay in the CPU's cache. */
+const SEGMENT_ROWS: u32 = 16384;
+export const MAX_LANES: u32 = 256;
+
+/** What the instance replays: lanes, their filters and the batch in memory. */
+@unmanaged
+class Replay {
+  laneCount: u32;
+  filterCount: u32;
+  status: Status;
+  /** Lane[laneCount] and, lane by lane, the number of its filter. */
+  lanes: usize;
+  filterOf: usize;
+  /** Filter[filterCount]. */
+  filters: usize;
+  looks: usize;
+  columns: BatchColumns;
+}
+
+const replay = changetype<Replay>(allocate(offsetof<Replay>()));
+replay.lanes = allocate(MAX_LANES * 4);
+replay.filterOf = allocate(MAX_LANES * 4);
+replay.filters = allocate(MAX_LANES * 4);
+/** Every row can pass, and twice where accesses are split. */
+replay.looks = allocate(SEGMENT_ROWS * 2 * offsetof<Look>());
+replay.columns = changetype<BatchColumns>(allocate(offsetof<BatchColumns>()));
+
+// @ts-ignore: decorator
+@inline
+function LANE(i: u32): Lane {
+  return changetype<Lane>(load<u32>(replay.lanes + i * 4));
+}
+
+// @ts-ignore: decorator
+@inline
+function FILTER(i: u32): Filter {
+  return changetype<Filter>(load<u32>(replay.filters + i * 4));
+}
+
+/** A buffer for a column of the batch, of `bytes` bytes, that replayRows reads from now on. */
+export function attachColumn(column: Column, bytes: u32): usize {
+  const buffer = allocate(bytes);
+  store<usize>(changetype<usize>(replay.columns) + column * sizeof<usize>(), buffer);
+  return buffer;
+}
+
+/** Adds a lane that is set up, behind a filter of its kind. */
+export function addLane(lane: Lane): void {
+  const i = replay.laneCount++;
+  store<u32>(replay.lanes + i * 4, changetype<usize>(lane));
+  store<u32>(replay.filterOf + i * 4, filterFor(lane));
+}
+
+/**
+ * Replays the rows [from, to) of the batch, up to the first phase row behind `from`, and returns the row where it stopped: `to`, a
+ * phase row, or a row at fault (replayStatus).
+ */
+export function replayRows(from: u32, to: u32): u32 {
+  let row = from;
+  while (row < to) {
+    const end = min(row + SEGMENT_ROWS, to);
+    let stop = end;
+    for (let f: u32 = 0; f < replay.filterCount; f++) {
+      const filter = FILTER(f);
+      // Every filter stops at the same row.
+      stop = runFilter(filter, replay.columns, row, end, from);
+      replay.status = filter.status;
+      for (let i: u32 = 0; i < replay.laneCount; i++) {
+        if (load<u32>(replay.filterOf + i * 4) == f) runLane(LANE(i), filter.looks, filter.lookCount);
+      }
+      if (filter.status != Status.Done) return stop;
+    }
+    if (stop < end) return stop;
+    row = stop;
+  }
+  return row;
+}
+
+/** Why the last replayRows stopped before its end, phase rows apart. */
+export function replayStatus(): Status {
+  return replay.status;
+}
+
+/** Writes one CPU's counters (u64[Stat.Count]) of a lane to `out`: the lane's own, and those that its filter keeps. */
+export function collectCounters(lane: u32, cpu: u32, out: usize): void {
+  const own = LANE(lane);
+  const seen = FILTER_CPU(FILTER(load<u32>(replay.filterOf + lane * 4)), cpu);
+  memory.copy(out, own.cpuBlocks + <usize>cpu * own.cpuBlockBytes, Stat.Count * 8);
+  put(out, Stat.AccessFetch, seen.fetches);
+  put(out, Stat.AccessLoad, seen.loads);
+  put(out, Stat.AccessStore, seen.stores);
+  put(out, Stat.AccessEvent, seen.events);
+  put(out, Stat.AccessInsns, replay.columns.insns ? seen.insns : seen.fetches);
+  const fetches = seen.fetches + seen.splitFetches;
+  const accesses = seen.loads + seen.stores + seen.splitData;
+  put(out, Stat.TlbL1iHit, fetches - load<u64>(out + Stat.TlbL1iMiss * 8));
+  put(out, Stat.TlbL1dHit, accesses - load<u64>(out + Stat.TlbL1dMiss * 8));
+}
+
+// @ts-ignore: decorator
+@inline
+function put(out: usize, stat: Stat, n: u64): void {
+  store<u64>(out + stat * 8, n);
+}
+
+/** The number of the filter that serves `lane`, made when there is none of its kind. */
+function filterFor(lane: Lane): u32 {
+  const wanted = changetype<Filter>(allocate(offsetof<Filter>()));
+  const l1i = LEVEL(lane, Level.L1i);
+  const l1d = LEVEL(lane, Level.L1d);
+  wanted.cpus = lane.cpus;
+  wanted.captured = lane.mapping == Mapping.Captured;
+  wanted.trackDirty = lane.trackDirty;
+  wanted.splitPages = lane.splitPages;
+  wanted.passAll = missesAlways(lane, l1i) || missesAlways(lane, l1d);
+  // Rows that split and frames that change are seen by base pages.
+  const byBasePage = wanted.captured || wanted.splitPages || wanted.passAll;
+  wanted.pageShift = byBasePage ? lane.pageShift : min(indexShift(l1i), indexShift(l1d));
+  wanted.slots = min(slotsFor(l1i, wanted.pageShift), slotsFor(l1d, wanted.pageShift));
+  for (let f: u32 = 0; f < replay.filterCount; f++) if (sameKind(FILTER(f), wanted)) return f;
+  initFilter(wanted, replay.looks);
+  store<u32>(replay.filters + replay.filterCount * 4, changetype<usize>(wanted));
+  return replay.filterCount++;
+}
+
+function sameKind(a: Filter, b: Filter): bool {
+  return (
+    a.cpus == b.cpus &&
+    a.pageShift == b.pageShift &&
+    a.slots == b.slots &&
+    a.captured == b.captured &&
+    a.trackDirty == b.trackDirty &&
+    a.splitPages == b.splitPages &&
+    a.passAll == b.passAll
+  );
+}
+
+/** Whether pages of some size have no place in the level, so that every access to them is a miss. */
+function missesAlways(lane: Lane, level: TlbLevel): bool {
+  for (let size: u32 = 0; size < MAX_SIZES; size++) {
+    if ((lane.usedSizes >> size) & 1 && load<i32>(level.entryOf + size * 4) < 0) return true;
+  }
+  return false;
+}
+
+/** The smallest shift by which a level's look-ups index their arrays. */
+function indexShift(level: TlbLevel): u32 {
+  let shift = u32.MAX_VALUE;
+  for (let p: u32 = 0; p < level.probeCount; p++) shift = min(shift, PROBE(level, p).array.indexShift);
+  return shift;
+}
+
+/**
+ * How many slots a filter by pages of 2^pageShift may have in front of a level: the largest power of two up to MAX_SLOTS that
+ * divides the set counts of its arrays, if all are indexed from that bit; otherwise 1, for a page seen twice in a row
+ * changes nothing anywhere.
+ */
+function slotsFor(level: TlbLevel, pageShift: u32): u32 {
+  let slots = MAX_SLOTS;
+  for (let p: u32 = 0; p < level.probeCount; p++) {
+    const array = PROBE(level, p).array;
+    if (array.indexShift != pageShift) return 1;
+    slots = min(slots, 1 << ctz(array.sets));
+  }
+  return slots;
+}

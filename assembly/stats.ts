@@ -1,0 +1,50 @@
+// The list of counters: the only place where they are defined. Every CPU of every lane has one u64 per member.
+//
+// A member's name is its dotted key in a result by one rule (host/core/counters.ts): a capital letter starts a new segment
+// of the key, an underscore before it continues the segment in camel case, an underscore before a digit starts a numeric
+// segment (`_M1` is -1): TlbL1dHit is tlb.l1d.hit, WalkCache_HitsPde is walk.cacheHits.pde, WalkLevels_4 is walk.levels.4.
+
+export enum Stat {
+  AccessFetch,
+  AccessLoad,
+  AccessStore,
+  AccessEvent,
+  AccessInsns,
+
+  TlbL1iHit,
+  TlbL1iMiss,
+  TlbL1dHit,
+  TlbL1dMiss,
+  TlbL2Hit,
+  TlbL2Miss,
+
+  WalkCount,
+  WalkRefs,
+  WalkLocal,
+  WalkRemote,
+  // Descriptors read, by the level's architectural number: x86 5 to 1, Arm -1 to 3. The walker adds the level to WalkLevels_0.
+  WalkLevels_M1,
+  WalkLevels_0,
+  WalkLevels_1,
+  WalkLevels_2,
+  WalkLevels_3,
+  WalkLevels_4,
+  WalkLevels_5,
+  // Walk-cache hits, per format from the cache closest to the leaf upwards.
+  WalkCache_HitsPde,
+  WalkCache_HitsPdpte,
+  WalkCache_HitsPml4e,
+  WalkCache_HitsPml5e,
+  WalkCache_HitsL2,
+  WalkCache_HitsL1,
+  WalkCache_HitsL0,
+  WalkCache_HitsLm1,
+  WalkUpdates,
+  WalkRemaps,
+
+  FaultDemand,
+
+  CyclesWalk,
+
+  Count,
+}

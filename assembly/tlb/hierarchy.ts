@@ -1,0 +1,137 @@
+// A TLB level: one or more arrays, each for some page sizes (docs/models.md, TLB level).
+
+import { Lane, Level, MAX_ARRAYS, MAX_SIZES, Probe, TlbArray, TlbLevel } from '../layout';
+import { allocate } from '../memory/arena';
+import { SHIFT_OF } from '../paging/map';
+import { clear, ENTRY_BYTES, insert, lookup, remove } from './set';
+
+// @ts-ignore: decorator
+@inline
+export function LEVEL(lane: Lane, level: Level): TlbLevel {
+  return changetype<TlbLevel>(lane.levels + level * offsetof<TlbLevel>());
+}
+
+// @ts-ignore: decorator
+@inline
+export function ARRAY(level: TlbLevel, i: u32): TlbArray {
+  return changetype<TlbArray>(level.arrays + i * offsetof<TlbArray>());
+}
+
+// @ts-ignore: decorator
+@inline
+export function PROBE(level: TlbLevel, i: u32): Probe {
+  return changetype<Probe>(level.probes + i * offsetof<Probe>());
+}
+
+/** The set of `array` that `va` belongs to, in the CPU's block. */
+// @ts-ignore: decorator
+@inline
+function SET(array: TlbArray, block: usize, va: u64): usize {
+  const vpn = va >> array.indexShift;
+  const sets = <u64>array.sets;
+  const index = sets & (sets - 1) ? vpn % sets : vpn & (sets - 1);
+  return block + array.offset + <usize>index * (array.ways * ENTRY_BYTES);
+}
+
+/** Allocates a lane's levels, all of them absent. */
+export function initLevels(lane: Lane): void {
+  lane.levels = allocate(Level.Count * offsetof<TlbLevel>());
+  for (let i = 0; i < Level.Count; i++) {
+    const level = LEVEL(lane, i);
+    level.arrays = allocate(MAX_ARRAYS * offsetof<TlbArray>());
+    level.probes = allocate(MAX_SIZES * offsetof<Probe>());
+    level.entryOf = allocate(MAX_SIZES * 4);
+    level.sizeOf = allocate(MAX_SIZES * 4);
+  }
+}
+
+/** Adds an array to a level. */
+export function addArray(lane: Lane, level: Level, sets: u32, ways: u32, sizes: u32): void {
+  const l = LEVEL(lane, level);
+  const array = ARRAY(l, l.arrayCount++);
+  array.sets = sets;
+  array.ways = ways;
+  array.sizes = sizes;
+  array.indexShift = SHIFT_OF(lane, ctz(sizes));
+}
+
+/**
+ * Lays the level's arrays out from byte `offset` of a CPU's block and plans its look-ups; returns the offset behind them.
+ * Only the page sizes that the lane's policy can produce are looked for: entries of other sizes never exist.
+ */
+export function planLevel(lane: Lane, level: TlbLevel, offset: u32): u32 {
+  for (let i: u32 = 0; i < level.arrayCount; i++) {
+    const array = ARRAY(level, i);
+    array.offset = offset;
+    offset += array.sets * array.ways * ENTRY_BYTES;
+  }
+  for (let size: u32 = 0; size < MAX_SIZES; size++) {
+    const used = (lane.usedSizes >> size) & 1;
+    const before = level.probeCount;
+    const probe = used ? entryProbe(lane, level, size) : -1;
+    store<i32>(level.entryOf + size * 4, probe);
+    if (probe >= 0) store<i32>(level.sizeOf + probe * 4, level.probeCount > before ? <i32>size : -1);
+  }
+  return offset;
+}
+
+/** The number of the probe that finds a page of the given size; -1 when the level has no place for it. */
+function entryProbe(lane: Lane, level: TlbLevel, size: u32): i32 {
+  for (let s = <i32>size; s >= 0; s--) {
+    for (let i: u32 = 0; i < level.arrayCount; i++) {
+      const array = ARRAY(level, i);
+      if (((array.sizes >> s) & 1) == 0) continue;
+      const entryShift = SHIFT_OF(lane, s);
+      for (let p: u32 = 0; p < level.probeCount; p++) if (PROBE(level, p).entryShift == entryShift) return p;
+      const probe = PROBE(level, level.probeCount);
+      probe.array = array;
+      probe.entryShift = entryShift;
+      return level.probeCount++;
+    }
+  }
+  return -1;
+}
+
+/** Empties a level of one CPU. */
+export function clearLevel(level: TlbLevel, block: usize): void {
+  for (let i: u32 = 0; i < level.arrayCount; i++) {
+    const array = ARRAY(level, i);
+    clear(block + array.offset, array.sets * array.ways);
+  }
+}
+
+/** One look-up: every array, for every size that it may hold. The number of the probe that hit, or -1. */
+// @ts-ignore: decorator
+@inline
+export function lookupLevel(level: TlbLevel, block: usize, va: u64, context: u64): i32 {
+  const count = level.probeCount;
+  for (let p: u32 = 0; p < count; p++) {
+    const probe = PROBE(level, p);
+    const array = probe.array;
+    const shift = probe.entryShift;
+    if (lookup(SET(array, block, va), array.ways, va >> shift, context | shift)) return p;
+  }
+  return -1;
+}
+
+/** Enters the page of the given size that holds `va`. */
+export function insertLevel(level: TlbLevel, block: usize, va: u64, context: u64, size: u32): void {
+  const p = load<i32>(level.entryOf + size * 4);
+  if (p < 0) return;
+  const probe = PROBE(level, p);
+  const array = probe.array;
+  const shift = probe.entryShift;
+  insert(SET(array, block, va), array.ways, va >> shift, context | shift);
+}
+
+/** Removes every entry of the page of base size that holds `va` from every TLB of one CPU. */
+export function invalidatePage(lane: Lane, block: usize, va: u64, context: u64): void {
+  for (let i = 0; i < Level.Count; i++) {
+    const level = LEVEL(lane, i);
+    for (let p: u32 = 0; p < level.probeCount; p++) {
+      const probe = PROBE(level, p);
+      const shift = probe.entryShift;
+      remove(SET(probe.array, block, va), probe.array.ways, va >> shift, context | shift);
+    }
+  }
+}

@@ -1,0 +1,51 @@
+// One set of a TLB array: `ways` entries of 16 bytes, the most recent first, so that the order is the LRU state.
+//
+//   entry: u64 tag (VA >> size of the entry) | u64 context and size (the entry's shift in the lowest byte)
+//
+// An empty entry is all ones: no context has all bits set. Entries move as one 128-bit word.
+
+export const ENTRY_BYTES: u32 = 16;
+
+/** Makes `ways` entries at `set` empty. */
+export function clear(set: usize, ways: u32): void {
+  memory.fill(set, 0xff, ways * ENTRY_BYTES);
+}
+
+/** Looks for (tag, context); a hit becomes the most recent entry. */
+export function lookup(set: usize, ways: u32, tag: u64, context: u64): bool {
+  const end = set + ways * ENTRY_BYTES;
+  for (let entry = set; entry < end; entry += ENTRY_BYTES) {
+    if (load<u64>(entry) == tag && load<u64>(entry, 8) == context) {
+      moveDown(set, entry);
+      store<u64>(set, tag);
+      store<u64>(set, context, 8);
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Enters (tag, context) as the most recent entry; the least recent is lost. The entry must not be there yet. */
+export function insert(set: usize, ways: u32, tag: u64, context: u64): void {
+  moveDown(set, set + (ways - 1) * ENTRY_BYTES);
+  store<u64>(set, tag);
+  store<u64>(set, context, 8);
+}
+
+/** Removes (tag, context) if it is there; the entries behind it keep their order. */
+export function remove(set: usize, ways: u32, tag: u64, context: u64): void {
+  const last = set + (ways - 1) * ENTRY_BYTES;
+  for (let entry = set; entry <= last; entry += ENTRY_BYTES) {
+    if (load<u64>(entry) != tag || load<u64>(entry, 8) != context) continue;
+    for (; entry < last; entry += ENTRY_BYTES) v128.store(entry, v128.load(entry, ENTRY_BYTES));
+    clear(last, 1);
+    return;
+  }
+}
+
+/** Moves the entries from `set` up to, but not including, `entry` one place down, over `entry`. */
+// @ts-ignore: decorator
+@inline
+function moveDown(set: usize, entry: usize): void {
+  for (; entry > set; entry -= ENTRY_BYTES) v128.store(entry, v128.load(entry - ENTRY_BYTES));
+}
