@@ -1,0 +1,116 @@
+// Replays one trace for any number of configurations in one pass.
+
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { InputError, UsageError } from '../../traces/errors.js';
+import { TraceReader } from '../../traces/reader.js';
+import { type Config } from '../config/schema.js';
+import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
+import { packageVersion } from '../paths.js';
+import { type LaneResult, Replayer } from './replayer.js';
+import { summarizeLane } from './summarize.js';
+import { type Topology, topologyOf } from './topology.js';
+
+export interface ReplayOptions {
+  /** SHA-256 of the trace where it is known. */
+  sha256?: string | null;
+  /** Called with the rows replayed so far and all rows. */
+  onProgress?: (done: number, rows: number) => void;
+  signal?: AbortSignal;
+}
+
+/** A configuration with its machine, and where its results go. */
+interface Cell {
+  config: Config;
+  topology: Topology;
+  index: number;
+}
+
+/** One summary per configuration, in their order; `run.workers` is 1. */
+export async function replayTrace(path: string, configs: readonly Config[], options: ReplayOptions = {}): Promise<Summary[]> {
+  const reader = await TraceReader.open(path);
+  try {
+    const { metadata, rows } = reader;
+    const trace = { cpuNode: metadata?.cpuNode ?? null, cpus: metadata?.cpus ?? (await countCpus(reader)) };
+    const cells = configs.map((config, index) => ({ config, topology: topologyOf(config, trace), index }));
+    for (const { config } of cells) requireColumns(reader, config);
+
+    const started = performance.now();
+    const source = { path, columns: reader.columns, regions: metadata?.regions ?? [] };
+    const groups = grouped(cells).map((group) => ({
+      group,
+      replayer: new Replayer(
+        source,
+        group.map((cell) => cell.config),
+        group.map((cell) => cell.topology),
+      ),
+    }));
+    let done = 0;
+    for await (const batch of reader.batches()) {
+      options.signal?.throwIfAborted();
+      for (const { replayer } of groups) replayer.feed(batch);
+      options.onProgress?.((done += batch.rows), rows);
+    }
+    const results: LaneResult[] = [];
+    for (const { group, replayer } of groups)
+      replayer.finish().forEach((result, lane) => (results[group[lane].index] = result));
+    const seconds = (performance.now() - started) / 1000;
+
+    const stats = groups[0].replayer.core.Stat;
+    const phaseNames = new Map((metadata?.phases ?? []).map(({ number, name }) => [number, name]));
+    return cells.map(({ config, topology, index }) => ({
+      schema: SUMMARY_SCHEMA,
+      trace: { path, records: rows, sha256: options.sha256 ?? null },
+      config: config as unknown as Record<string, unknown>,
+      ...summarizeLane(results[index], config, topology, stats, phaseNames),
+      checks: {},
+      run: { seconds, accessesPerSecond: seconds > 0 ? rows / seconds : 0, workers: 1, version: packageVersion() },
+    }));
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Cells whose lanes can share an instance: they replay the same rows on the same number of CPUs. */
+function grouped(cells: readonly Cell[]): Cell[][] {
+  const groups = new Map<string, Cell[]>();
+  for (const cell of cells) {
+    const key = JSON.stringify([cell.topology.cpuNode.length, cell.config.replay.phases]);
+    groups.set(key, [...(groups.get(key) ?? []), cell]);
+  }
+  return [...groups.values()];
+}
+
+/** How many CPUs the rows of a trace name, for traces whose metadata does not say. */
+async function countCpus(reader: TraceReader): Promise<number> {
+  let highest = 0;
+  for await (const { cpu, rows } of reader.batches()) {
+    for (let row = 0; row < rows; row++) if (cpu[row] > highest) highest = cpu[row];
+  }
+  return highest + 1;
+}
+
+/** What the configuration reads must be in the trace. */
+function requireColumns(reader: TraceReader, { replay }: Config): void {
+  const missing = (column: string, key: string) =>
+    new InputError({
+      source: reader.path,
+      expected: `a column "${column}", which ${key} replays`,
+      found: `the columns ${reader.columns.join(', ')}`,
+      advice: `leave ${key.split(':')[0]} at its default, or convert a capture that has it`,
+    });
+  if (replay.mapping === 'captured' && !reader.columns.includes('pa')) throw missing('pa', 'replay.mapping: captured');
+  if (replay.splitPages && !reader.columns.includes('size')) throw missing('size', 'replay.splitPages: true');
+  const known = new Set((reader.metadata?.phases ?? []).map(({ number }) => number));
+  const unknown = replay.phases?.find((phase) => known.size > 0 && !known.has(phase));
+  if (unknown !== undefined)
+    throw new UsageError(`replay.phases: ${reader.path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
+}
+
+/** SHA-256 of a trace file, in hexadecimal. Costs more than replaying it. */
+export async function hashTrace(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+  return hash.digest('hex');
+}

@@ -1,0 +1,120 @@
+// From a lane's counters to the summary document (nodewalk.summary/1): sums over CPUs, groups by node, cycles.
+
+import { walkCachesOf } from '../config/machine.js';
+import { type Config } from '../config/schema.js';
+import { counterKeys } from '../core/counters.js';
+import { type CoreEnum } from '../core/instance.js';
+import { type Counters as Groups, type Flat } from '../results/summary.js';
+import { type Counters, type LaneResult } from './replayer.js';
+import { type Topology } from './topology.js';
+
+/** The counter groups of a summary, with the sums of one lane in them. */
+export interface LaneSummary {
+  totals: Groups;
+  phases: (Groups & { phase: number; name: string; cpu: number })[];
+  cpus: (Groups & { cpu: number; node: number })[];
+  nodes: (Groups & { node: number })[];
+}
+
+/** Groups of the contract that nothing counts into yet: no line caches, no system events. */
+const UNCOUNTED = {
+  cache: {},
+  maintenance: { tlbi: {}, ipi: {}, trap: 0, barrier: 0, rootWrite: 0, syncStore: 0, bytesCopied: 0 },
+};
+
+/** The sums of one lane's counters. `phaseNames` gives names to phase numbers. */
+export function summarizeLane(
+  { counters, phases, tableBytes }: LaneResult,
+  config: Config,
+  topology: Topology,
+  stats: CoreEnum,
+  phaseNames: ReadonlyMap<number, string>,
+): LaneSummary {
+  const layout = layoutOf(config, stats);
+  const every = topology.cpuNode.map((_, cpu) => cpu);
+  const groups = (from: Counters, cpus: number[]) => layout.groups(cpus.map((cpu) => layout.flat(from, cpu)));
+  // CPUs that did nothing say nothing: a machine of 160 CPUs may replay a trace of four.
+  const active = every.filter((cpu) => layout.flat(counters, cpu).some(([, n]) => n !== 0));
+  const table = (bytes: number) => ({ bytes, replicaBytes: 0, purpose: { stage1: bytes } });
+  return {
+    totals: { ...groups(counters, every), table: table(tableBytes.reduce((sum, bytes) => sum + bytes, 0)) },
+    phases: phases.map((phase) => {
+      const { cycles, ...rest } = groups(phase.counters, every);
+      const own = groups(phase.counters, [phase.cpu]).cycles.total;
+      const name = phaseNames.get(phase.phase) ?? `phase ${phase.phase}`;
+      return { phase: phase.phase, name, cpu: phase.cpu, ...rest, cycles: { ...cycles, own } };
+    }),
+    cpus: active.map((cpu) => ({ cpu, node: topology.cpuNode[cpu], ...groups(counters, [cpu]) })),
+    nodes: tableBytes.map((bytes, node) => ({
+      node,
+      ...groups(
+        counters,
+        every.filter((cpu) => topology.cpuNode[cpu] === node),
+      ),
+      table: table(bytes),
+    })),
+  };
+}
+
+/** How the counters of a configuration's machine are named and grouped. */
+function layoutOf(config: Config, stats: CoreEnum) {
+  const { machine } = config;
+  const absent = (['l1i', 'l1d', 'l2'] as const).filter((level) => !machine.tlb[level]?.length);
+  const caches = new Set<string>(walkCachesOf(config.paging));
+  const levels = new Set(levelsOf(config).map(String));
+  const exists = (key: string) => {
+    const [group, kind, name] = key.split('.');
+    if (group === 'tlb') return !absent.some((level) => level === kind);
+    if (kind === 'cacheHits') return caches.has(name);
+    if (kind === 'levels') return levels.has(name);
+    return true;
+  };
+  const all = counterKeys(stats);
+  const kept = all.filter(({ key }) => exists(key));
+  const cyclesOf = (flat: Flat) => {
+    const base = flat['access.insns'] * machine.cpi;
+    const walk = flat['cycles.walk'] + (flat['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
+    const fault = flat['fault.demand'] * machine.costs.demandFault;
+    return { base, fetch: 0, data: 0, walk, fault, maintenance: 0, lock: 0 };
+  };
+  return {
+    /** One CPU's counters by key. */
+    flat: (counters: Counters, cpu: number): [string, number][] =>
+      kept.map(({ key, index }) => [key, Number(counters[cpu * all.length + index])]),
+
+    /** The sums over some CPUs, in groups. */
+    groups(perCpu: [string, number][][]): Groups {
+      const sum: Flat = Object.fromEntries(kept.map(({ key }) => [key, 0]));
+      let critical = 0;
+      for (const flat of perCpu) {
+        critical = Math.max(critical, total(cyclesOf(Object.fromEntries(flat))));
+        for (const [key, n] of flat) sum[key] += n;
+      }
+      const parts = cyclesOf(sum);
+      const { cycles: _, ...counted } = nested(sum) as unknown as Groups;
+      const { access, tlb = {}, walk, fault } = counted;
+      const stage1 = { ...walk, stage2Refs: 0 };
+      return { access, tlb, walk: stage1, ...UNCOUNTED, fault, cycles: { total: total(parts), critical, ...parts } };
+    },
+  };
+}
+
+const total = (parts: Record<string, number>) => Object.values(parts).reduce((sum, n) => sum + n, 0);
+
+/** The architectural numbers of a format's table levels. */
+function levelsOf({ paging }: Config): number[] {
+  return paging.format === 'arm64' ? [-1, 0, 1, 2, 3] : [5, 4, 3, 2, 1].slice(5 - paging.levels);
+}
+
+/** Dotted keys as nested objects. */
+function nested(flat: Flat): Record<string, unknown> {
+  const root: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(flat)) {
+    const path = key.split('.');
+    const last = path.pop()!;
+    let at = root;
+    for (const segment of path) at = (at[segment] ??= {}) as Record<string, unknown>;
+    at[last] = value;
+  }
+  return root;
+}

@@ -1,0 +1,655 @@
+// The oracle against small cases worked out by hand from docs/models.md, and against the sums that hold for every replay.
+// Each expected number is derived beside it.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { scenario } from './arbitrary.js';
+import { formatOf } from './format.js';
+import { Oracle } from './oracle.js';
+import {
+  type Counters,
+  type OracleConfig,
+  type PagePolicy,
+  type Paging,
+  type Row,
+  type TlbArrayConfig,
+  type TraceContext,
+} from './types.js';
+
+const base: PagePolicy = { default: '4K', rules: [] };
+const x86: Paging = { format: 'x86-64', levels: 4, pageSize: base };
+const arm = (granule: '4K' | '16K' | '64K', vaBits: number): Paging => ({
+  format: 'arm64',
+  granule,
+  vaBits,
+  pageSize: { default: granule, rules: [] },
+});
+
+const array = (sets: number, ways: number, pages: TlbArrayConfig['pages'] = null): TlbArrayConfig[] => [
+  { sets, ways, pages },
+];
+const noCaches = { pde: 0, pdpte: 0, pml4e: 0, pml5e: 0, l2: 0, l1: 0, l0: 0, lm1: 0 };
+
+interface Setup {
+  paging?: Paging;
+  tlb?: Partial<OracleConfig['machine']['tlb']>;
+  walkCaches?: Partial<OracleConfig['machine']['walkCaches']>;
+  machine?: Partial<OracleConfig['machine']>;
+  memory?: Partial<OracleConfig['memory']>;
+  replay?: Partial<OracleConfig['replay']>;
+  context?: Partial<TraceContext>;
+}
+
+/** A machine with one CPU, TLBs of one entry, no second level and no walk caches, but for what the test sets. */
+function machine(setup: Setup = {}): Oracle {
+  const cpuNode = setup.context?.cpuNode ?? [0];
+  return new Oracle(
+    {
+      machine: {
+        distances: null,
+        clockGHz: 1,
+        tlb: { l1i: array(1, 1), l1d: array(1, 1), l2: null, ...setup.tlb },
+        walkCaches: { ...noCaches, ...setup.walkCaches },
+        latency: { localNs: 80, remoteNs: 140, l2TlbCycles: 7 },
+        ...setup.machine,
+      },
+      paging: setup.paging ?? x86,
+      memory: { data: 'first-touch', tables: 'first-touch', ...setup.memory },
+      replay: { mapping: 'demand', dirty: 'set', splitPages: false, warmup: 0, phases: null, ...setup.replay },
+    },
+    {
+      cpuNode,
+      nodes: Math.max(...cpuNode) + 1,
+      has: { pa: false, size: false, insns: false, mode: false, asid: false, vm: false },
+      ranges: [],
+      regions: [],
+      ...setup.context,
+    },
+  );
+}
+
+const fetch = (va: bigint, more: Partial<Row> = {}): Row => ({ cpu: 0, kind: 0, va, ...more });
+const load = (va: bigint, more: Partial<Row> = {}): Row => ({ cpu: 0, kind: 1, va, ...more });
+const store = (va: bigint, more: Partial<Row> = {}): Row => ({ cpu: 0, kind: 2, va, ...more });
+const event = (kind: number, number: number, cpu = 0): Row => ({ cpu, kind, va: BigInt(number) });
+
+/** The counts of CPU 0 after the rows. */
+function countsOf(setup: Setup, rows: Row[]): Counters {
+  const oracle = machine(setup);
+  oracle.run(rows);
+  return oracle.counters()[0];
+}
+
+const K = 1n << 10n;
+const M = 1n << 20n;
+const G = 1n << 30n;
+
+describe('format', () => {
+  test.each([
+    // granule, VA bits -> start level, levels, root entries: n = ceil((v - ps) / (ps - 3)), entries 2^(v - ps - (n-1)(ps-3))
+    ['4K', 39, 1, 3, 512],
+    ['4K', 42, 0, 4, 8],
+    ['4K', 48, 0, 4, 512],
+    ['4K', 52, -1, 5, 16],
+    ['16K', 36, 2, 2, 2048],
+    ['16K', 47, 1, 3, 2048],
+    ['16K', 48, 0, 4, 2],
+    ['16K', 52, 0, 4, 32],
+    ['64K', 42, 2, 2, 8192],
+    ['64K', 48, 1, 3, 64],
+    ['64K', 52, 1, 3, 1024],
+  ] as const)('arm64 %s with %i bits starts at level %i', (granule, vaBits, start, count, entries) => {
+    const { levels } = formatOf(arm(granule, vaBits));
+    expect(levels[0].level).toBe(start);
+    expect(levels).toHaveLength(count);
+    expect(1n << levels[0].indexBits).toBe(BigInt(entries));
+  });
+
+  test('an x86 2M leaf of Linux kernel text decodes to its page', () => {
+    const format = formatOf(x86);
+    const level2 = format.levels[2];
+    const value = 0x1_2340_01a1n; // P | A | PS | G
+    expect(format.isTable(value, level2)).toBe(false);
+    expect(format.pagePa(value, level2)).toBe(0x1_2340_0000n);
+    expect(format.isDirty(value)).toBe(false);
+  });
+
+  test('an arm64 4K level 2 block of Linux kernel text decodes to its page', () => {
+    const format = formatOf(arm('4K', 48));
+    const level2 = format.levels[2];
+    const value = 0x0040_0000_8020_0781n; // bits 1:0 = 01, AP[2] = 1, SH = 11, AF, UXN
+    expect(format.isTable(value, level2)).toBe(false);
+    expect(format.pagePa(value, level2)).toBe(0x8020_0000n);
+    expect(format.isDirty(value)).toBe(false);
+  });
+
+  test('an x86 demand mapping installs tables P|RW|US|A and leaves with D, large ones with PS', () => {
+    const oracle = machine({
+      paging: { ...x86, pageSize: { default: '4K', rules: [{ from: '0x40000000', to: '0x80000000', size: '2M' }] } },
+    });
+    oracle.run([load(0x1234n), load(G + 5n)]);
+    // Tables are pages 0 to 3 of node 0, the first frame is 2^39. The 2M page shares root and PDPT and adds one PD, page 4.
+    const data = 1n << 39n;
+    expect(oracle.translate({ va: 0x1234n })).toEqual({
+      pa: data + 0x234n,
+      pageBytes: 4n * K,
+      level: 1,
+      entries: [
+        { level: 4, tablePa: 0n, value: 0x1027n },
+        { level: 3, tablePa: 0x1000n, value: 0x2027n },
+        { level: 2, tablePa: 0x2000n, value: 0x3027n },
+        { level: 1, tablePa: 0x3000n, value: data | 0x67n },
+      ],
+    });
+    // The next free frame is data + 4K; 2M-aligned upwards that is data + 2M.
+    expect(oracle.translate({ va: G + 5n })).toEqual({
+      pa: data + 2n * M + 5n,
+      pageBytes: 2n * M,
+      level: 2,
+      entries: [
+        { level: 4, tablePa: 0n, value: 0x1027n },
+        { level: 3, tablePa: 0x1000n, value: 0x4027n },
+        { level: 2, tablePa: 0x4000n, value: (data + 2n * M) | 0xe7n },
+      ],
+    });
+    expect(oracle.translate({ va: 2n * G })).toBeNull();
+  });
+
+  test('an arm64 demand mapping installs pages with bits 11 and blocks with bits 01', () => {
+    const leaf = (1n << 51n) | (1n << 11n) | (1n << 10n) | (3n << 8n) | (1n << 6n); // DBM nG AF SH AP[1]
+    const page = machine({ paging: arm('16K', 36) });
+    page.run([load(0n)]);
+    // 16K with 36 bits has levels 2 and 3: the root is page 0, its table descriptor points to page 1 at 16K.
+    expect(page.translate({ va: 0n })!.entries).toEqual([
+      { level: 2, tablePa: 0n, value: 0x4003n },
+      { level: 3, tablePa: 0x4000n, value: (1n << 39n) | leaf | 3n },
+    ]);
+    const block = machine({ paging: { ...arm('4K', 39), pageSize: { default: '1G', rules: [] } } });
+    block.run([load(0n)]);
+    expect(block.translate({ va: 0n })!.entries).toEqual([{ level: 1, tablePa: 0n, value: (1n << 39n) | leaf | 1n }]);
+  });
+});
+
+describe('walk', () => {
+  test.each([
+    ['x86 4 levels', x86, 4],
+    ['x86 5 levels', { ...x86, levels: 5 } as Paging, 5],
+    ['arm64 4K v39', arm('4K', 39), 3],
+    ['arm64 4K v48', arm('4K', 48), 4],
+    ['arm64 16K v36', arm('16K', 36), 2],
+    ['arm64 64K v48', arm('64K', 48), 3],
+    ['arm64 64K v25', arm('64K', 25), 1],
+  ])('a cold walk of %s reads one descriptor per level', (_name, paging, n) => {
+    const counts = countsOf({ paging }, [load(0x1000n)]);
+    expect(counts['walk.count']).toBe(1);
+    expect(counts['walk.refs']).toBe(n);
+    expect(counts['fault.demand']).toBe(1);
+  });
+
+  test('a 2M page is read in 3 of 4 levels, a 1G page in 2', () => {
+    for (const [size, refs] of [
+      ['2M', 3],
+      ['1G', 2],
+    ] as const) {
+      expect(countsOf({ paging: { ...x86, pageSize: { default: size, rules: [] } } }, [load(0n)])['walk.refs']).toBe(
+        refs,
+      );
+    }
+  });
+
+  test('the PDE cache leaves one descriptor to read, the PDPTE cache two, the PML4E cache three', () => {
+    // One TLB entry, so each row walks: cold 4; same 2M: pde, 1; same 1G: pdpte, 2; same 512G: pml4e, 3; elsewhere: 4.
+    const rows = [0n, 4n * K, 2n * M, G, 512n * G].map((va) => load(va));
+    expect(countsOf({ walkCaches: { pde: 4, pdpte: 4, pml4e: 4 } }, rows)).toMatchObject({
+      'walk.count': 5,
+      'walk.refs': 4 + 1 + 2 + 3 + 4,
+      'walk.cacheHits.pde': 1,
+      'walk.cacheHits.pdpte': 1,
+      'walk.cacheHits.pml4e': 1,
+      // Level 1 by all; level 2 by all but the pde hit; level 3 by cold, pml4e hit, elsewhere; level 4 by cold, elsewhere.
+      'walk.levels.1': 5,
+      'walk.levels.2': 4,
+      'walk.levels.3': 3,
+      'walk.levels.4': 2,
+    });
+  });
+
+  test('a walk cache drops its least recent entry', () => {
+    // Two PDE entries; areas A B A C A B: A B cold, A hits and is recent, C drops B, A hits, B misses: 2 hits, 4 x 4 + 2.
+    const [a, b, c] = [0n, 2n * M, 4n * M];
+    const rows = [a, b, a + 4n * K, c, a, b].map((va) => load(va));
+    expect(countsOf({ walkCaches: { pde: 2 } }, rows)).toMatchObject({ 'walk.cacheHits.pde': 2, 'walk.refs': 18 });
+  });
+
+  test('a hit near the leaf does not touch the caches above it', () => {
+    // Two PDPTE entries. X fills X; Y fills Y; X again by PDE leaves PDPTE order Y X; Z drops X there.
+    // Then another 2M of X finds neither PDE nor PDPTE: 4 reads. X Y Z cold 12, X by PDE 1, last 4.
+    const rows = [0n, G, 4n * K, 2n * G, 6n * M].map((va) => load(va));
+    expect(countsOf({ walkCaches: { pde: 4, pdpte: 2 } }, rows)['walk.refs']).toBe(12 + 1 + 4);
+  });
+
+  test('arm64 walk caches take the name of the level that was read', () => {
+    const rows = [0n, 4n * K, 2n * M, G].map((va) => load(va));
+    expect(countsOf({ paging: arm('4K', 48), walkCaches: { l2: 2, l1: 2, l0: 2 } }, rows)).toMatchObject({
+      'walk.cacheHits.l2': 1,
+      'walk.cacheHits.l1': 1,
+      'walk.cacheHits.l0': 1,
+      'walk.refs': 4 + 1 + 2 + 3,
+    });
+  });
+});
+
+describe('TLB', () => {
+  const missesOf = (sets: number, ways: number, pages: number[]) =>
+    countsOf(
+      { tlb: { l1d: array(sets, ways) } },
+      pages.map((page) => load(BigInt(page) * 4n * K)),
+    )['tlb.l1d.miss'];
+
+  test('the least recent entry is dropped', () => {
+    // A B A C A B in two ways: A B miss, A hits, C drops B, A hits, B misses: 4 misses. First-in-first-out would have 5.
+    expect(missesOf(1, 2, [0, 1, 0, 2, 0, 1])).toBe(4);
+  });
+
+  test('the set is the page number modulo the sets, powers of two or not', () => {
+    // Three sets of one way: 0 and 3 share a set and alternate (4 misses), 0 and 4 do not (2 misses).
+    expect(missesOf(3, 1, [0, 3, 0, 3])).toBe(4);
+    expect(missesOf(3, 1, [0, 4, 0, 4])).toBe(2);
+  });
+
+  test('fetches use l1i and the others l1d', () => {
+    expect(countsOf({}, [fetch(0n), fetch(8n), load(0n), store(0n)])).toMatchObject({
+      'tlb.l1i.miss': 1,
+      'tlb.l1i.hit': 1,
+      'tlb.l1d.miss': 1,
+      'tlb.l1d.hit': 1,
+      'access.fetch': 2,
+      'access.load': 1,
+      'access.store': 1,
+    });
+  });
+
+  test('the second level serves both first levels and costs its cycles on a hit', () => {
+    // Fetch 0 walks; load 0 hits l2. A cold walk costs 4 x 80, the hit 7.
+    const counts = countsOf({ tlb: { l2: array(1, 4) } }, [fetch(0n), load(0n)]);
+    expect(counts).toMatchObject({ 'tlb.l2.miss': 1, 'tlb.l2.hit': 1, 'walk.count': 1, 'cycles.walk': 4 * 80 + 7 });
+  });
+
+  test('a level without sets is absent and counts nothing', () => {
+    const counts = countsOf({ tlb: { l1d: array(0, 4), l2: array(4, 0) } }, [load(0n), load(0n)]);
+    expect(Object.keys(counts).filter((key) => key.startsWith('tlb.'))).toEqual([]);
+    expect(counts['walk.count']).toBe(2);
+  });
+
+  test('a page larger than any that the array takes is entered as the part that holds the address', () => {
+    // A 2M page in a first level for 4K: each 4K part misses once; a second level for 2M then hits.
+    const paging: Paging = { ...x86, pageSize: { default: '2M', rules: [] } };
+    const tlb = { l1d: array(1, 8, ['4K']), l2: array(1, 8, ['2M']) };
+    expect(countsOf({ paging, tlb }, [load(0n), load(8n), load(4n * K), load(4n * K + 8n)])).toMatchObject({
+      'tlb.l1d.miss': 2,
+      'tlb.l1d.hit': 2,
+      'tlb.l2.miss': 1,
+      'tlb.l2.hit': 1,
+      'fault.demand': 1,
+    });
+  });
+
+  test('a page smaller than any that a level takes is not entered there', () => {
+    expect(countsOf({ tlb: { l1d: array(4, 4, ['2M']) } }, [load(0n), load(0n)])['tlb.l1d.miss']).toBe(2);
+  });
+
+  test('an array of several sizes is indexed by the smallest, so a large page is entered once per set', () => {
+    // Two sets by VA bit 12. A 2M page: VA 0 fills set 0, VA 4K misses in set 1, VA 8K hits in set 0.
+    const paging: Paging = { ...x86, pageSize: { default: '2M', rules: [] } };
+    const counts = countsOf({ paging, tlb: { l1d: array(2, 2) } }, [load(0n), load(4n * K), load(8n * K)]);
+    expect(counts).toMatchObject({ 'tlb.l1d.miss': 2, 'tlb.l1d.hit': 1 });
+    // An array for 2M alone is indexed by VA bit 21: one miss.
+    expect(
+      countsOf({ paging, tlb: { l1d: array(2, 2, ['2M']) } }, [load(0n), load(4n * K), load(8n * K)])['tlb.l1d.miss'],
+    ).toBe(1);
+  });
+
+  test('contexts share nothing, user and kernel share everything', () => {
+    const tlb = { l1d: array(1, 16) };
+    const spaces = [{}, { mode: 2 }, { mode: 16 }, { mode: 18 }, { asid: 1 }, { vm: 1 }];
+    const counts = countsOf(
+      { tlb },
+      [...spaces, { mode: 1 }, { mode: 17 }].map((space) => load(0n, space)),
+    );
+    // Six contexts, each its own miss, walk and fault; kernel and guest kernel hit what user and guest user filled.
+    expect(counts).toMatchObject({ 'tlb.l1d.miss': 6, 'tlb.l1d.hit': 2, 'fault.demand': 6 });
+  });
+
+  test('CPUs share tables and no TLB', () => {
+    const oracle = machine({ context: { cpuNode: [0, 0] } });
+    oracle.run([load(0n), load(0n, { cpu: 1 })]);
+    expect(oracle.counters()[1]).toMatchObject({ 'tlb.l1d.miss': 1, 'walk.refs': 4 });
+    expect(oracle.counters()[1]['fault.demand']).toBeUndefined();
+  });
+});
+
+describe('demand mapping', () => {
+  const policy = (...rules: PagePolicy['rules']): Paging => ({ ...x86, pageSize: { default: '4K', rules } });
+
+  test('a page must lie inside the region of its rule', () => {
+    // Text from 1M to 5M: 2M pages at 2M only (2M to 4M); below and above the region's own 4K pages.
+    const oracle = machine({
+      paging: policy({ region: 'text', size: '2M' }),
+      context: { regions: [{ name: 'text', va: M, bytes: 4n * M }] },
+    });
+    const addresses = [M, 2n * M, 4n * M, 6n * M];
+    oracle.run(addresses.map((va) => load(va)));
+    expect(addresses.map((va) => oracle.translate({ va })!.pageBytes)).toEqual([4n * K, 2n * M, 4n * K, 4n * K]);
+  });
+
+  test('the first rule that holds the address decides', () => {
+    const oracle = machine({
+      paging: policy({ from: 0, to: '0x40000000', size: '4K' }, { from: '0x0', to: '0x80000000', size: '1G' }),
+    });
+    oracle.run([load(0n), load(G)]);
+    expect([0n, G].map((va) => oracle.translate({ va })!.pageBytes)).toEqual([4n * K, G]);
+  });
+
+  test('where a table exists already, the next smaller size is used', () => {
+    // 4K at 0 makes the tables of the first 1G and 2M. A 1G page there becomes 2M, in the first 2M it becomes 4K.
+    const oracle = machine({
+      paging: { ...x86, pageSize: { default: '1G', rules: [{ from: 0, to: 4096, size: '4K' }] } },
+    });
+    oracle.run([load(0n), load(8n * K), load(4n * M), load(3n * G)]);
+    expect([8n * K, 4n * M, 3n * G].map((va) => oracle.translate({ va })!.pageBytes)).toEqual([4n * K, 2n * M, G]);
+  });
+
+  test('arm64 has one root per half, x86 one for both', () => {
+    const rows = [load(0n), load(0xffff_8000_0000_0000n)];
+    const bytes = (paging: Paging) => {
+      const oracle = machine({ paging });
+      oracle.run(rows);
+      return oracle.tableBytes()[0];
+    };
+    expect(bytes(arm('4K', 48))).toBe(8 * 4096); // two roots with three tables each
+    expect(bytes(x86)).toBe(7 * 4096); // one root with twice three tables
+    expect(bytes(arm('64K', 48))).toBe(6 * 65536); // two roots with two tables each, a whole granule for each
+  });
+
+  test('there is no canonical check: the tables see the index bits only, the TLB all', () => {
+    const counts = countsOf({ tlb: { l1d: array(1, 4) } }, [load(0n), load(1n << 60n)]);
+    expect(counts).toMatchObject({ 'fault.demand': 1, 'tlb.l1d.miss': 2 });
+  });
+
+  test('tracked dirty state counts the first store to a page', () => {
+    const rows = [load(0n), store(0n), store(8n), store(4n * K)];
+    expect(countsOf({ replay: { dirty: 'tracked' } }, rows)).toMatchObject({
+      'walk.updates': 2,
+      'walk.count': 2,
+      'walk.refs': 8,
+    });
+    expect(countsOf({}, rows)['walk.updates']).toBeUndefined();
+    const oracle = machine({ replay: { dirty: 'tracked' } });
+    const flags = () => oracle.translate({ va: 0n })!.entries[3].value & 0xfffn;
+    oracle.run([load(0n)]);
+    expect(flags()).toBe(0x27n);
+    oracle.run([store(0n)]);
+    expect(flags()).toBe(0x67n);
+  });
+
+  test('an access across a page boundary is two look-ups only with splitPages', () => {
+    const rows = [load(4092n, { size: 4 }), load(4093n, { size: 4 })];
+    expect(countsOf({}, rows)['fault.demand']).toBe(1);
+    // The first ends at the boundary. The second hits page 0 and then misses page 1.
+    expect(countsOf({ replay: { splitPages: true } }, rows)).toMatchObject({
+      'access.load': 2,
+      'tlb.l1d.miss': 2,
+      'tlb.l1d.hit': 1,
+      'fault.demand': 2,
+    });
+  });
+});
+
+describe('captured mapping', () => {
+  const replay = { mapping: 'captured' } as const;
+
+  test('a page has the frame of its pa', () => {
+    const oracle = machine({ replay });
+    oracle.run([load(0x1234n, { pa: 0x7_5234n })]);
+    expect(oracle.translate({ va: 0x1fffn })!.pa).toBe(0x7_5fffn);
+  });
+
+  test('a changed frame rewrites the leaf and removes the page from every TLB of every CPU', () => {
+    const oracle = machine({
+      replay,
+      context: { cpuNode: [0, 0] },
+      tlb: { l1i: array(1, 4), l1d: array(1, 4), l2: array(1, 4) },
+    });
+    const [one, two] = [0, 1].map((cpu) => ({ cpu, pa: 0x5000n }));
+    oracle.run([load(0n, one), fetch(0n, one), load(0n, two), load(4n * K, { cpu: 1, pa: 0x6000n })]);
+    oracle.run([
+      load(0n, { pa: 0x9000n }),
+      load(0n, { cpu: 1, pa: 0x9000n }),
+      fetch(0n, { pa: 0x9000n }),
+      load(4n * K, { cpu: 1, pa: 0x6000n }),
+    ]);
+    // CPU 0: load walks, fetch hits l2; after the remap load walks, fetch hits l2. CPU 1: two walks; then page 0 again, page 1 hits.
+    expect(oracle.counters()[0]).toMatchObject({
+      'walk.remaps': 1,
+      'walk.count': 2,
+      'tlb.l2.hit': 2,
+      'fault.demand': 1,
+    });
+    expect(oracle.counters()[1]).toMatchObject({ 'walk.count': 3, 'tlb.l1d.hit': 1, 'fault.demand': 1 });
+    expect(oracle.counters()[1]['walk.remaps']).toBeUndefined();
+  });
+
+  test('walk caches survive a remap and other contexts keep their mapping', () => {
+    // Context 0: cold 4 reads, then the PDE cache leaves 1. Context 1: cold 4, untouched by the remap of context 0.
+    const rows = [
+      load(0n, { pa: 0x5000n, asid: 0 }),
+      load(0n, { pa: 0x5000n, asid: 1 }),
+      load(0n, { pa: 0x6000n, asid: 0 }),
+      load(0n, { pa: 0x5000n, asid: 1 }),
+    ];
+    expect(countsOf({ replay, walkCaches: { pde: 2 }, tlb: { l1d: array(1, 4) } }, rows)).toMatchObject({
+      'walk.refs': 4 + 4 + 1,
+      'walk.remaps': 1,
+      'tlb.l1d.hit': 1,
+    });
+  });
+
+  test('an unknown pa keeps the mapping, or maps on demand', () => {
+    const unknown = (1n << 64n) - 1n;
+    const oracle = machine({ replay });
+    oracle.run([load(0n, { pa: 0x5000n }), load(0n, { pa: unknown }), load(4n * K, { pa: unknown })]);
+    expect(oracle.translate({ va: 0n })!.pa).toBe(0x5000n);
+    expect(oracle.translate({ va: 4n * K })!.pa).toBe(1n << 39n);
+    expect(oracle.counters()[0]).toMatchObject({ 'fault.demand': 2 });
+    expect(oracle.counters()[0]['walk.remaps']).toBeUndefined();
+  });
+});
+
+describe('placement', () => {
+  const context = { cpuNode: [0, 1] };
+  const rows = [load(0n), load(0n, { cpu: 1 })];
+  const node1 = 1n << 40n;
+  const data = 1n << 39n;
+
+  test('first-touch puts tables with the CPU that mapped the page', () => {
+    const oracle = machine({ context });
+    oracle.run(rows);
+    expect(oracle.tableBytes()).toEqual([4 * 4096, 0]);
+    expect(oracle.counters()[0]).toMatchObject({ 'walk.local': 4, 'cycles.walk': 4 * 80 });
+    expect(oracle.counters()[1]).toMatchObject({ 'walk.remote': 4, 'cycles.walk': 4 * 140 });
+  });
+
+  test('local tables are never remote', () => {
+    const oracle = machine({ context, memory: { tables: 'local' } });
+    oracle.run(rows);
+    expect(oracle.counters()[1]).toMatchObject({ 'walk.local': 4, 'cycles.walk': 4 * 80 });
+  });
+
+  test('interleaved tables go round robin from node 0, the root first', () => {
+    const oracle = machine({ context, memory: { tables: 'interleave' } });
+    oracle.run(rows);
+    const tables = oracle.translate({ va: 0n })!.entries.map(({ tablePa }) => tablePa);
+    expect(tables).toEqual([0n, node1 + 0x1000n, 0x2000n, node1 + 0x3000n]);
+    expect(oracle.counters()[0]).toMatchObject({ 'walk.local': 2, 'walk.remote': 2 });
+  });
+
+  test('a fixed node takes all', () => {
+    const oracle = machine({ context, memory: { tables: { node: 1 }, data: { node: 1 } } });
+    oracle.run(rows);
+    expect(oracle.tableBytes()).toEqual([0, 4 * 4096]);
+    expect(oracle.translate({ va: 0n })!.pa).toBe(node1 + data);
+  });
+
+  test('interleaved data goes by page number', () => {
+    const oracle = machine({ context, memory: { data: 'interleave' } });
+    const pages = [0n, 1n, 2n, 3n].map((page) => page * 4n * K);
+    oracle.run(pages.map((va) => load(va)));
+    const frames = pages.map((va) => oracle.translate({ va })!.pa);
+    expect(frames).toEqual([data, node1 + data, data + 4n * K, node1 + data + 4n * K]);
+  });
+
+  test('latency is a straight line through distance 10 and the nearest distance above it', () => {
+    // 80 ns at 10, 140 at 20: 6 ns per step, so 260 at 40; 2.5 GHz makes 200, 350 and 650 cycles.
+    const distances = [
+      [10, 20, 40],
+      [20, 10, 40],
+      [40, 40, 10],
+    ];
+    const oracle = machine({ context: { cpuNode: [0, 1, 2] }, machine: { distances, clockGHz: 2.5 } });
+    oracle.run([0, 1, 2].map((cpu) => load(0n, { cpu })));
+    expect(oracle.counters().map((counts) => counts['cycles.walk'])).toEqual([4 * 200, 4 * 350, 4 * 650]);
+  });
+});
+
+describe('counting', () => {
+  test('insns sums the column over fetches, or counts fetches', () => {
+    expect(
+      countsOf({}, [fetch(0n, { insns: 5 }), fetch(0n, { insns: 0 }), load(0n, { insns: 9 })])['access.insns'],
+    ).toBe(5);
+    expect(countsOf({}, [fetch(0n), fetch(0n)])['access.insns']).toBe(2);
+  });
+
+  test('the rows of the warm-up change the state and are not counted', () => {
+    // Two of the rows warm up: the event and the load that maps page 0.
+    const counts = countsOf({ replay: { warmup: 2 } }, [event(18, 1), load(0n), load(0n), load(4n * K)]);
+    expect(counts).toMatchObject({ 'access.load': 2, 'tlb.l1d.hit': 1, 'tlb.l1d.miss': 1, 'fault.demand': 1 });
+    expect(counts['access.event']).toBeUndefined();
+  });
+
+  test('a phase counts all CPUs from its begin row to its end row, nested ones too', () => {
+    const oracle = machine({ context: { cpuNode: [0, 0] } });
+    oracle.run([
+      load(0n),
+      event(16, 7, 1),
+      load(0n),
+      event(16, 8),
+      event(16, 7), // open already: no new phase
+      load(0n, { cpu: 1 }),
+      event(17, 7),
+      load(0n),
+      event(17, 8),
+      event(17, 9), // never begun: ignored
+      event(16, 7, 1),
+      load(0n), // open at the end: counts up to the end
+    ]);
+    const seen = oracle.phases().map(({ phase, cpu, counters }) => ({
+      phase,
+      cpu,
+      loads: counters.map((counts) => counts['access.load'] ?? 0),
+      events: counters.map((counts) => counts['access.event'] ?? 0),
+    }));
+    expect(seen).toEqual([
+      // Phase 7 of CPU 1: two spans. Loads: CPU 0 one in each, CPU 1 one. Events: begins by CPU 1 twice; CPU 0: 16/8, 16/7, 17/7.
+      { phase: 7, cpu: 1, loads: [2, 1], events: [3, 2] },
+      // Phase 8 of CPU 0: its own begin, 16/7, 17/7, its own end.
+      { phase: 8, cpu: 0, loads: [1, 1], events: [4, 0] },
+    ]);
+    expect(oracle.counters()[0]).toMatchObject({ 'access.load': 4, 'access.event': 5 });
+  });
+
+  test('a phase that begins in the warm-up counts from its end', () => {
+    const oracle = machine({ replay: { warmup: 2 } });
+    oracle.run([event(16, 7), load(0n), load(0n), event(17, 7)]);
+    expect(oracle.phases()).toEqual([
+      { phase: 7, cpu: 0, counters: [{ 'access.load': 1, 'access.event': 1, 'tlb.l1d.hit': 1 }] },
+    ]);
+  });
+
+  test('rows outside the selected phases change no state and are not counted', () => {
+    const counts = countsOf({ replay: { phases: [7] } }, [
+      load(0n),
+      event(16, 6),
+      load(4n * K),
+      event(17, 6),
+      event(16, 7),
+      load(0n),
+      event(17, 7),
+      load(0n),
+    ]);
+    expect(counts).toMatchObject({ 'access.load': 1, 'fault.demand': 1, 'access.event': 2 });
+  });
+});
+
+describe('every replay', () => {
+  const total = (oracle: Oracle, pattern: RegExp) =>
+    oracle
+      .counters()
+      .flatMap((counts) => Object.entries(counts))
+      .filter(([key]) => pattern.test(key))
+      .reduce((sum, [, count]) => sum + count, 0);
+
+  test('keeps the sums of walks, references and look-ups', () => {
+    fc.assert(
+      fc.property(scenario, ({ config, context, rows }) => {
+        const oracle = new Oracle(config, context);
+        oracle.run(rows);
+        const refs = total(oracle, /^walk\.refs$/);
+        expect(total(oracle, /^walk\.(local|remote)$/)).toBe(refs);
+        expect(total(oracle, /^walk\.levels\./)).toBe(refs);
+        const { l2 } = config.machine.tlb;
+        if (l2?.some(({ sets, ways }) => sets * ways > 0)) {
+          expect(total(oracle, /^tlb\.l2\.miss$/)).toBe(total(oracle, /^walk\.count$/));
+        }
+        if (config.replay.phases === null) {
+          const accesses = rows.slice(config.replay.warmup).filter(({ kind }) => kind < 3).length;
+          expect(total(oracle, /^access\.(fetch|load|store)$/)).toBe(accesses);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('is the same in one run or several', () => {
+    fc.assert(
+      fc.property(scenario, fc.integer({ min: 0, max: 3000 }), ({ config, context, rows }, cut) => {
+        const [whole, parts] = [new Oracle(config, context), new Oracle(config, context)];
+        whole.run(rows);
+        parts.run(rows.slice(0, cut));
+        parts.run(rows.slice(cut));
+        expect([parts.counters(), parts.phases(), parts.tableBytes()]).toEqual([
+          whole.counters(),
+          whole.phases(),
+          whole.tableBytes(),
+        ]);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test('with one node has no remote reference', () => {
+    fc.assert(
+      fc.property(scenario, ({ config, context, rows }) => {
+        const oracle = new Oracle(
+          {
+            ...config,
+            machine: { ...config.machine, distances: null },
+            memory: { data: 'first-touch', tables: 'interleave' },
+          },
+          { ...context, nodes: 1, cpuNode: context.cpuNode.map(() => 0) },
+        );
+        oracle.run(rows);
+        expect(total(oracle, /^walk\.remote$/)).toBe(0);
+      }),
+      { numRuns: 30 },
+    );
+  });
+});

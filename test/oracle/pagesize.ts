@@ -1,0 +1,44 @@
+// The page-size policy: which levels may hold the leaf of a VA that is mapped on demand, the largest first.
+import { bytesOf, type Format, type Level } from './format.js';
+import { type PagePolicy, type PageSize, type TraceContext } from './types.js';
+
+interface Bound {
+  from: bigint;
+  to: bigint;
+  size: PageSize;
+}
+
+const END_OF_SPACE = 1n << 64n;
+
+function boundsOf(policy: PagePolicy, regions: TraceContext['regions']): Bound[] {
+  const rules = policy.rules.flatMap(({ region, from, to, size }) =>
+    region === undefined
+      ? [{ from: BigInt(from ?? 0), to: to === undefined ? END_OF_SPACE : BigInt(to), size }]
+      : regions.filter(({ name }) => name === region).map(({ va, bytes }) => ({ from: va, to: va + bytes, size })),
+  );
+  return [...rules, { from: 0n, to: END_OF_SPACE, size: policy.default }];
+}
+
+/** Chooses leaf levels for one policy, format and set of named regions. */
+export class PageSizes {
+  private readonly bounds: Bound[];
+
+  constructor(
+    policy: PagePolicy,
+    regions: TraceContext['regions'],
+    private readonly format: Format,
+  ) {
+    this.bounds = boundsOf(policy, regions);
+  }
+
+  /** The levels whose page is not above the policy's size and inside its region; the last level always is one. */
+  leafLevels(va: bigint): Level[] {
+    const { from, to, size } = this.bounds.find((bound) => bound.from <= va && va < bound.to)!;
+    return this.format.levels.filter(({ leaf, shift }) => {
+      const bytes = 1n << shift;
+      const page = (va / bytes) * bytes;
+      const inside = page >= from && page + bytes <= to && bytes <= bytesOf(size);
+      return leaf && (inside || shift === this.format.baseShift);
+    });
+  }
+}

@@ -1,0 +1,93 @@
+// What the oracle is given and what it gives back: the part of a resolved configuration that decides counts, the facts of
+// a trace outside its rows, one row, and one translation. Declared here again on purpose: the oracle shares no code, not
+// even types, with what it judges.
+
+/** A page size as configurations write it. */
+export type PageSize = '4K' | '16K' | '64K' | '2M' | '32M' | '512M' | '1G' | '64G' | '512G' | '4T';
+
+/** One TLB array; `pages: null` takes every size of the format. */
+export interface TlbArrayConfig {
+  sets: number;
+  ways: number;
+  pages: PageSize[] | null;
+}
+
+/** Where pages live. */
+export type Placement = 'first-touch' | 'local' | 'interleave' | { node: number };
+
+/** The page size of one region, given by name or by bounds (`to` is exclusive). */
+export interface PageRule {
+  region?: string;
+  from?: string | number;
+  to?: string | number;
+  size: PageSize;
+}
+
+/** Page size per address: the first rule that holds the address, else the default. */
+export interface PagePolicy {
+  default: PageSize;
+  rules: PageRule[];
+}
+
+/** Walk caches: x86 names and Arm names side by side. */
+export type WalkCacheName = 'pde' | 'pdpte' | 'pml4e' | 'pml5e' | 'l2' | 'l1' | 'l0' | 'lm1';
+
+/** A paging format and its page-size policy. */
+export type Paging =
+  | { format: 'x86-64'; levels: 4 | 5; pageSize: PagePolicy }
+  | { format: 'arm64'; granule: '4K' | '16K' | '64K'; vaBits: number; pageSize: PagePolicy };
+
+/** The part of a resolved configuration that decides counts. */
+export interface OracleConfig {
+  machine: {
+    distances: number[][] | null;
+    clockGHz: number;
+    tlb: { l1i: TlbArrayConfig[]; l1d: TlbArrayConfig[]; l2: TlbArrayConfig[] | null };
+    walkCaches: Record<WalkCacheName, number>;
+    latency: { localNs: number; remoteNs: number; l2TlbCycles: number };
+  };
+  paging: Paging;
+  memory: { data: Placement; tables: Placement };
+  replay: {
+    mapping: 'demand' | 'captured';
+    dirty: 'set' | 'tracked';
+    splitPages: boolean;
+    warmup: number;
+    phases: number[] | null;
+  };
+}
+
+/** What is known of a trace and its machine outside the rows. A row leaves out the columns that `has` denies. */
+export interface TraceContext {
+  /** Node of each CPU of the machine. */
+  cpuNode: number[];
+  nodes: number;
+  has: { pa: boolean; size: boolean; insns: boolean; mode: boolean; asid: boolean; vm: boolean };
+  /** Physical ranges per node. They say where captured data lives, which no count depends on. */
+  ranges: { node: number; from: bigint; to: bigint }[];
+  regions: { name: string; va: bigint; bytes: bigint }[];
+}
+
+/** One row of a trace. A `pa` of all ones is unknown. */
+export interface Row {
+  cpu: number;
+  kind: number;
+  va: bigint;
+  pa?: bigint;
+  size?: number;
+  insns?: number;
+  mode?: number;
+  asid?: number;
+  vm?: number;
+}
+
+/** Dotted path to count; a count of 0 may be absent. */
+export type Counters = Record<string, number>;
+
+/** The translation of one address, with the descriptors from the root to the leaf. */
+export interface Translation {
+  pa: bigint;
+  pageBytes: bigint;
+  level: number;
+  entries: { level: number; tablePa: bigint; value: bigint }[];
+}
