@@ -24,14 +24,14 @@ import {
 } from '../layout';
 import { allocate } from '../memory/arena';
 import { CapturedPages, newCapturedPages, noteFrame } from './captured';
-import { Look } from './look';
+import { Look, LOOK_BYTES } from './look';
 
 /** The most slots of a side. More would let less through, but also make more filters for the same set of lanes. */
 export const MAX_SLOTS: u32 = 16;
 /** Bytes of one side of a CPU's table. */
 const SIDE_BYTES: u32 = MAX_SLOTS * 8;
-/** A slot that no VPN equals, pages being at least 4 KiB. */
-const EMPTY: u64 = u64.MAX_VALUE;
+/** No VPN, pages being at least 4 KiB. */
+const NO_VPN: u64 = u64.MAX_VALUE;
 
 /** A filter. */
 @unmanaged
@@ -49,9 +49,11 @@ export class Filter {
   /** FilterCpu[cpus]. */
   perCpu: usize;
   pages: CapturedPages;
-  /** Where the look-ups that passed are written, and how many. */
+  /** Where the look-ups that passed are written (Look[]), and how many. */
   looks: usize;
   lookCount: u32;
+  /** u64[], beside the look-ups: the captured address of each, or PA_UNKNOWN. */
+  pas: usize;
   /** How the last run ended. */
   status: Status;
 }
@@ -61,6 +63,8 @@ export class Filter {
 export class FilterCpu {
   /** The context that the slots belong to: they are emptied when it changes. */
   context: u64;
+  /** With a single slot per side, bit `side`: it is empty. Otherwise 0: see EMPTY_SLOT. */
+  cold: u64;
   // Rows seen, by kind, and the look-ups that split accesses added.
   fetches: u64;
   loads: u64;
@@ -71,8 +75,8 @@ export class FilterCpu {
   splitData: u64;
 }
 
-// Behind the FilterCpu record: recent VPNs u64[2][MAX_SLOTS] (data, instruction), the frame numbers that go with them, and the VPNs
-// of the data side whose page has been stored to.
+// Behind the FilterCpu record, each with MAX_SLOTS words of 64 bits per side: the addresses last seen (data, instruction), the
+// physical addresses that go with them, and, of the data side only, the VPNs of pages that have been stored to.
 const RECENT: u32 = offsetof<FilterCpu>();
 const FRAMES: u32 = RECENT + 2 * SIDE_BYTES;
 const STORED: u32 = FRAMES + 2 * SIDE_BYTES;
@@ -84,17 +88,31 @@ export function FILTER_CPU(filter: Filter, cpu: u32): FilterCpu {
   return changetype<FilterCpu>(filter.perCpu + <usize>cpu * CPU_BYTES);
 }
 
-/** Makes a filter whose kind and `cpus` are set ready to run; what passes it is written to `looks`. */
-export function initFilter(filter: Filter, looks: usize): void {
+/** Makes a filter whose kind and `cpus` are set ready to run; what passes it is written to `looks` and `pas`. */
+export function initFilter(filter: Filter, looks: usize, pas: usize): void {
   filter.looks = looks;
+  filter.pas = pas;
   filter.perCpu = allocate(filter.cpus * CPU_BYTES);
   if (filter.captured) filter.pages = newCapturedPages();
-  for (let cpu: u32 = 0; cpu < filter.cpus; cpu++) forget(FILTER_CPU(filter, cpu));
+  for (let cpu: u32 = 0; cpu < filter.cpus; cpu++) forget(filter, FILTER_CPU(filter, cpu));
+}
+
+/** An address that no access in slot `i` can equal: it belongs to the slot's neighbour. A single slot has none. */
+// @ts-ignore: decorator
+@inline
+function EMPTY_SLOT(filter: Filter, i: u32): u64 {
+  return (<u64>(i ^ 1)) << filter.pageShift;
 }
 
 /** Empties a CPU's slots: the next access to any page passes. Always safe. */
-function forget(cpu: FilterCpu): void {
-  memory.fill(changetype<usize>(cpu) + RECENT, 0xff, CPU_BYTES - RECENT);
+function forget(filter: Filter, cpu: FilterCpu): void {
+  if (filter.slots == 1) cpu.cold = 3;
+  for (let i: u32 = 0; i < MAX_SLOTS; i++) {
+    const slot = changetype<usize>(cpu) + RECENT + i * 8;
+    store<u64>(slot, EMPTY_SLOT(filter, i));
+    store<u64>(slot + SIDE_BYTES, EMPTY_SLOT(filter, i));
+  }
+  memory.fill(changetype<usize>(cpu) + STORED, 0xff, SIDE_BYTES);
 }
 
 /** The address of a slot: side 0 is data, 1 instruction. */
@@ -106,18 +124,64 @@ function SLOT(cpu: usize, table: u32, side: u32, vpn: u64, mask: u32): usize {
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 
-/** What a row adds to the differences of its group of eight: 0 when its page is the one in its slot. */
+// In the code for eight rows at a time, `sides` has SIDE_BYTES in the byte of each fetch, so that it is the offset of the row's side;
+// `slotShift` is pageShift - 3 and `slotMask` the mask of a slot's byte offset, so that one shift and one mask make it.
+
+/** The byte offset of the slot of `va`, its row's byte of `sides` being the lowest. */
 // @ts-ignore: decorator
 @inline
-function DIFFERENCE(recent: usize, vpn: u64, fetch: u64, mask: u32): u64 {
-  return vpn ^ load<u64>(recent + ((<u32>vpn & mask) << 3) + (<u32>fetch & 1) * SIDE_BYTES);
+function OFFSET(va: u64, sides: u32, slotShift: u64, slotMask: u32): usize {
+  return (<u32>(va >> slotShift) & slotMask) | (sides & SIDE_BYTES);
 }
 
-/** The same for a row's frame number. */
+/** What the addresses of eight rows have that those in their slots have not: below pageShift anything, above it 0 if no page differs. */
 // @ts-ignore: decorator
 @inline
-function FRAME_DIFFERENCE(frames: usize, vpn: u64, pfn: u64, fetch: u64, mask: u32): u64 {
-  return pfn ^ load<u64>(frames + ((<u32>vpn & mask) << 3) + (<u32>fetch & 1) * SIDE_BYTES);
+function differences(vas: usize, sides: u64, recent: usize, slotShift: u64, slotMask: u32): u64 {
+  const low = <u32>sides;
+  const high = <u32>(sides >> 32);
+  const a0 = load<u64>(vas, 0);
+  const a1 = load<u64>(vas, 8);
+  const a2 = load<u64>(vas, 16);
+  const a3 = load<u64>(vas, 24);
+  const a4 = load<u64>(vas, 32);
+  const a5 = load<u64>(vas, 40);
+  const a6 = load<u64>(vas, 48);
+  const a7 = load<u64>(vas, 56);
+  return (
+    (a0 ^ load<u64>(recent + OFFSET(a0, low, slotShift, slotMask))) |
+    (a1 ^ load<u64>(recent + OFFSET(a1, low >> 8, slotShift, slotMask))) |
+    (a2 ^ load<u64>(recent + OFFSET(a2, low >> 16, slotShift, slotMask))) |
+    (a3 ^ load<u64>(recent + OFFSET(a3, low >> 24, slotShift, slotMask))) |
+    (a4 ^ load<u64>(recent + OFFSET(a4, high, slotShift, slotMask))) |
+    (a5 ^ load<u64>(recent + OFFSET(a5, high >> 8, slotShift, slotMask))) |
+    (a6 ^ load<u64>(recent + OFFSET(a6, high >> 16, slotShift, slotMask))) |
+    (a7 ^ load<u64>(recent + OFFSET(a7, high >> 24, slotShift, slotMask)))
+  );
+}
+
+/** The same for the physical addresses of eight rows and those that go with their slots. */
+function frameDifferences(vas: usize, pas: usize, sides: u64, frames: usize, slotShift: u64, slotMask: u32): u64 {
+  let different: u64 = 0;
+  for (let i: u32 = 0; i < 64; i += 8, sides >>= 8) {
+    different |= load<u64>(pas + i) ^ load<u64>(frames + OFFSET(load<u64>(vas + i), <u32>sides, slotShift, slotMask));
+  }
+  return different;
+}
+
+/**
+ * Notes a row's address in its slot and writes its look-up to `at`; returns where the next one goes: the same place when the page was in its
+ * slot already. Without a branch, because whether a row of such a group passes cannot be predicted.
+ */
+// @ts-ignore: decorator
+@inline
+function pass(at: usize, slot: usize, va: u64, pageShift: u64, context: u64, row: u32): usize {
+  const different = (load<u64>(slot) ^ va) >> pageShift;
+  store<u64>(slot, va);
+  store<u64>(at, va);
+  store<u64>(at, context, offsetof<Look>('context'));
+  store<u32>(at, row, offsetof<Look>('cpu'));
+  return different ? at + LOOK_BYTES : at;
 }
 
 /** The sum of the eight bytes of `x`. */
@@ -154,94 +218,91 @@ function sameContext(columns: BatchColumns, row: u32, cpu: FilterCpu): bool {
 export function runFilter(filter: Filter, columns: BatchColumns, from: u32, to: u32, taken: u32): u32 {
   filter.lookCount = 0;
   filter.status = Status.Done;
-  const inEights = !filter.trackDirty && !filter.splitPages && !filter.passAll;
-  const hasContext = columns.mode != 0 || columns.asid != 0 || columns.vm != 0;
-  const pas = filter.captured ? columns.pa : 0;
-  const insns = columns.insns;
-  const mask = filter.slots - 1;
-  const shift = <u64>filter.pageShift;
-
-  // The CPU of the last group of eight, and its counts since then.
-  let current: u32 = 0;
-  let splat = i16x8.splat(0);
-  let cpu = FILTER_CPU(filter, 0);
-  let recent = changetype<usize>(cpu) + RECENT;
-
+  const byRow = filter.trackDirty || filter.splitPages || filter.passAll;
   let row = from;
   while (row < to) {
-    if (inEights && row + 8 <= to) {
-      const kinds = load<u64>(columns.kind + row);
-      const cpus = v128.load(columns.cpu + row * 2);
-      if (v128.any_true(v128.xor(cpus, splat))) {
-        const first = load<u16>(columns.cpu + row * 2);
-        const ofFirst = i16x8.splat(first);
-        if (<u32>first < filter.cpus && !v128.any_true(v128.xor(cpus, ofFirst))) {
-          current = first;
-          splat = ofFirst;
-          cpu = FILTER_CPU(filter, current);
-          recent = changetype<usize>(cpu) + RECENT;
-        } else {
-          row = runRows(filter, columns, row, row + 8, taken);
-          if (filter.status != Status.Done || isStop(columns, row, to, taken)) return row;
-          continue;
-        }
-      }
-      // Kinds 0, 1 and 2 only, in the CPU's context.
-      const unusual = (kinds & ~(3 * ONES)) | (kinds & (kinds >> 1) & ONES);
-      if (!unusual && (!hasContext || sameContext(columns, row, cpu))) {
-        const fetch = ~(kinds | (kinds >> 1)) & ONES;
-        const vas = columns.va + row * 8;
-        const v0 = load<u64>(vas, 0) >> shift;
-        const v1 = load<u64>(vas, 8) >> shift;
-        const v2 = load<u64>(vas, 16) >> shift;
-        const v3 = load<u64>(vas, 24) >> shift;
-        const v4 = load<u64>(vas, 32) >> shift;
-        const v5 = load<u64>(vas, 40) >> shift;
-        const v6 = load<u64>(vas, 48) >> shift;
-        const v7 = load<u64>(vas, 56) >> shift;
-        let different =
-          DIFFERENCE(recent, v0, fetch, mask) |
-          DIFFERENCE(recent, v1, fetch >> 8, mask) |
-          DIFFERENCE(recent, v2, fetch >> 16, mask) |
-          DIFFERENCE(recent, v3, fetch >> 24, mask) |
-          DIFFERENCE(recent, v4, fetch >> 32, mask) |
-          DIFFERENCE(recent, v5, fetch >> 40, mask) |
-          DIFFERENCE(recent, v6, fetch >> 48, mask) |
-          DIFFERENCE(recent, v7, fetch >> 56, mask);
-        if (pas) {
-          const at = pas + row * 8;
-          const frames = changetype<usize>(cpu) + FRAMES;
-          different |=
-            FRAME_DIFFERENCE(frames, v0, load<u64>(at, 0) >> shift, fetch, mask) |
-            FRAME_DIFFERENCE(frames, v1, load<u64>(at, 8) >> shift, fetch >> 8, mask) |
-            FRAME_DIFFERENCE(frames, v2, load<u64>(at, 16) >> shift, fetch >> 16, mask) |
-            FRAME_DIFFERENCE(frames, v3, load<u64>(at, 24) >> shift, fetch >> 24, mask) |
-            FRAME_DIFFERENCE(frames, v4, load<u64>(at, 32) >> shift, fetch >> 32, mask) |
-            FRAME_DIFFERENCE(frames, v5, load<u64>(at, 40) >> shift, fetch >> 40, mask) |
-            FRAME_DIFFERENCE(frames, v6, load<u64>(at, 48) >> shift, fetch >> 48, mask) |
-            FRAME_DIFFERENCE(frames, v7, load<u64>(at, 56) >> shift, fetch >> 56, mask);
-        }
-        const fetches = popcnt(fetch);
-        const stores = popcnt(kinds & (2 * ONES));
-        cpu.fetches += fetches;
-        cpu.stores += stores;
-        cpu.loads += 8 - fetches - stores;
-        if (insns) cpu.insns += SUM_OF_BYTES(load<u64>(insns + row) & (fetch * 255));
-        if (different) {
-          for (let at = row, end = row + 8, isFetch = fetch; at < end; at++, isFetch >>= 8) {
-            const va = load<u64>(columns.va + at * 8);
-            if (!pas && !DIFFERENCE(recent, va >> shift, isFetch, mask)) continue;
-            look(filter, cpu, current, load<u8>(columns.kind + at), va, pas ? load<u64>(pas + at * 8) : PA_UNKNOWN);
-          }
-        }
-        row += 8;
-        continue;
-      }
-    }
-    row = runRows(filter, columns, row, min(row + 8, to), taken);
-    if (filter.status != Status.Done || isStop(columns, row, to, taken)) return row;
+    if (!byRow) row = runGroups(filter, columns, row, to);
+    // What a group cannot take: the end, other CPUs, events, another context.
+    const end = min(row + GROUP, to);
+    row = runRows(filter, columns, row, end, taken);
+    if (filter.status != Status.Done || row < end) return row;
   }
   return row;
+}
+
+/** Rows of a group. */
+const GROUP: u32 = 16;
+
+/** Runs groups of rows of one CPU in its present context, without events, from `row` on; returns the row where it stopped. */
+function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u32 {
+  if (row + GROUP > to) return row;
+  const number = <u32>load<u16>(columns.cpu + row * 2);
+  if (number >= filter.cpus) return row;
+  const cpu = FILTER_CPU(filter, number);
+  if (cpu.cold) return row;
+  const recent = changetype<usize>(cpu) + RECENT;
+  const hasContext = columns.mode != 0 || columns.asid != 0 || columns.vm != 0;
+  const insns = columns.insns;
+  const number8 = i16x8.splat(<i16>number);
+  const fetchKind = i8x16.splat(FETCH);
+  const storeKind = i8x16.splat(STORE);
+  const side = i8x16.splat(<i8>SIDE_BYTES);
+  let fetches: u64 = 0;
+  let stores: u64 = 0;
+  const first = row;
+  for (; row + GROUP <= to; row += GROUP) {
+    const cpus = columns.cpu + row * 2;
+    if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) break;
+    const kinds = v128.load(columns.kind + row);
+    if (v128.any_true(i8x16.gt_u(kinds, storeKind))) break;
+    if (hasContext && !(sameContext(columns, row, cpu) && sameContext(columns, row + 8, cpu))) break;
+    const isFetch = i8x16.eq(kinds, fetchKind);
+    const sides = v128.and(isFetch, side);
+    runEight(filter, columns, row, cpu, number, i64x2.extract_lane(sides, 0), recent);
+    runEight(filter, columns, row + 8, cpu, number, i64x2.extract_lane(sides, 1), recent);
+    fetches += popcnt(i8x16.bitmask(isFetch));
+    stores += popcnt(i8x16.bitmask(i8x16.eq(kinds, storeKind)));
+    if (insns) {
+      const counted = v128.and(v128.load(insns + row), isFetch);
+      cpu.insns += SUM_OF_BYTES(i64x2.extract_lane(counted, 0)) + SUM_OF_BYTES(i64x2.extract_lane(counted, 1));
+    }
+  }
+  cpu.fetches += fetches;
+  cpu.stores += stores;
+  cpu.loads += <u64>(row - first) - fetches - stores;
+  return row;
+}
+
+/** Passes on those of eight rows whose page is not in its slot. */
+// @ts-ignore: decorator
+@inline
+function runEight(filter: Filter, columns: BatchColumns, row: u32, cpu: FilterCpu, number: u32, sides: u64, recent: usize): void {
+  const pageShift = <u64>filter.pageShift;
+  const slotShift = pageShift - 3;
+  const slotMask = (filter.slots - 1) << 3;
+  const vas = columns.va + row * 8;
+  let different = differences(vas, sides, recent, slotShift, slotMask);
+  const pas = filter.captured ? columns.pa : 0;
+  if (pas) {
+    const frames = recent + (FRAMES - RECENT);
+    different |= frameDifferences(vas, pas + row * 8, sides, frames, slotShift, slotMask);
+  }
+  if (!(different >> pageShift)) return;
+  if (pas) {
+    for (const end = row + 8; row < end; row++) {
+      look(filter, cpu, number, load<u8>(columns.kind + row), load<u64>(columns.va + row * 8), load<u64>(pas + row * 8));
+    }
+    return;
+  }
+  const context = cpu.context;
+  const kinds = load<u64>(columns.kind + row);
+  let at = filter.looks + filter.lookCount * LOOK_BYTES;
+  for (let i: u32 = 0; i < 8; i++) {
+    const va = load<u64>(vas + i * 8);
+    const slot = recent + OFFSET(va, <u32>(sides >> (i * 8)), slotShift, slotMask);
+    at = pass(at, slot, va, pageShift, context, number | ((<u32>(kinds >> (i * 8)) & 3) << 16));
+  }
+  filter.lookCount = <u32>(at - filter.looks) / LOOK_BYTES;
 }
 
 /** Whether the replay pauses before `row`: it is a phase row other than `taken`. */
@@ -291,7 +352,7 @@ function access(filter: Filter, columns: BatchColumns, row: u32, number: u32, cp
   const vm = columns.vm ? load<u16>(columns.vm + row * 2) : 0;
   const context = CONTEXT(mode, asid, vm);
   if (context != cpu.context) {
-    forget(cpu);
+    forget(filter, cpu);
     cpu.context = context;
   }
   const va = load<u64>(columns.va + row * 8);
@@ -313,42 +374,47 @@ function look(filter: Filter, cpu: FilterCpu, number: u32, kind: u8, va: u64, pa
   const base = changetype<usize>(cpu);
   const side: u32 = kind == FETCH ? 1 : 0;
   const mask = filter.slots - 1;
-  const vpn = va >> filter.pageShift;
-  const pfn = pa == PA_UNKNOWN ? PA_UNKNOWN : pa >> filter.pageShift;
+  const pageShift = <u64>filter.pageShift;
+  const vpn = va >> pageShift;
   const slot = SLOT(base, RECENT, side, vpn, mask);
   const frame = SLOT(base, FRAMES, side, vpn, mask);
-  const firstStore = filter.trackDirty && kind == STORE && load<u64>(SLOT(base, STORED, 0, vpn, mask)) != vpn;
-  const known = pfn == PA_UNKNOWN || load<u64>(frame) == pfn;
-  if (load<u64>(slot) == vpn && known && !firstStore && !filter.passAll) return;
+  const stored = SLOT(base, STORED, 0, vpn, mask);
+  const samePage = !((load<u64>(slot) ^ va) >> pageShift) && !((cpu.cold >> side) & 1);
+  const sameFrame = pa == PA_UNKNOWN || !((load<u64>(frame) ^ pa) >> pageShift);
+  const firstStore = filter.trackDirty && kind == STORE && load<u64>(stored) != vpn;
+  if (samePage && sameFrame && !firstStore && !filter.passAll) return;
 
   let remapped: bool = false;
   if (filter.captured) {
-    remapped = noteFrame(filter.pages, vpn, cpu.context, pfn);
+    remapped = noteFrame(filter.pages, vpn, cpu.context, pa == PA_UNKNOWN ? PA_UNKNOWN : pa >> pageShift);
     if (remapped) forgetPage(filter, vpn);
   }
-  store<u64>(slot, vpn);
-  store<u64>(frame, pfn);
-  if (firstStore) store<u64>(SLOT(base, STORED, 0, vpn, mask), vpn);
+  cpu.cold &= ~(1 << side);
+  store<u64>(slot, va);
+  store<u64>(frame, pa);
+  if (firstStore) store<u64>(stored, vpn);
 
-  const next = changetype<Look>(filter.looks + filter.lookCount++ * offsetof<Look>());
+  store<u64>(filter.pas + filter.lookCount * 8, pa);
+  const next = changetype<Look>(filter.looks + filter.lookCount++ * LOOK_BYTES);
   next.va = va;
   next.context = cpu.context;
-  next.pa = pa;
   next.cpu = <u16>number;
   next.kind = kind;
   next.remapped = remapped;
 }
 
-/** Empties every CPU's slots that hold `vpn`: its entries are about to leave every TLB. */
+/** Empties every CPU's slots that hold the page `vpn`: its entries are about to leave every TLB. */
 function forgetPage(filter: Filter, vpn: u64): void {
   const mask = filter.slots - 1;
   for (let n: u32 = 0; n < filter.cpus; n++) {
-    const cpu = changetype<usize>(FILTER_CPU(filter, n));
+    const cpu = FILTER_CPU(filter, n);
     for (let side: u32 = 0; side < 2; side++) {
-      const slot = SLOT(cpu, RECENT, side, vpn, mask);
-      if (load<u64>(slot) == vpn) store<u64>(slot, EMPTY);
+      const slot = SLOT(changetype<usize>(cpu), RECENT, side, vpn, mask);
+      if (load<u64>(slot) >> filter.pageShift != vpn) continue;
+      if (filter.slots == 1) cpu.cold |= 1 << side;
+      else store<u64>(slot, EMPTY_SLOT(filter, <u32>vpn & mask));
     }
-    const stored = SLOT(cpu, STORED, 0, vpn, mask);
-    if (load<u64>(stored) == vpn) store<u64>(stored, EMPTY);
+    const stored = SLOT(changetype<usize>(cpu), STORED, 0, vpn, mask);
+    if (load<u64>(stored) == vpn) store<u64>(stored, NO_VPN);
   }
 }

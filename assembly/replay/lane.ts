@@ -4,50 +4,62 @@ import { FETCH, Lane, Level, Mapping, PA_UNKNOWN, STORE } from '../layout';
 import { DIRTIED, leafDescriptor } from '../paging/descriptor';
 import { findLeaf } from '../paging/map';
 import { Stat } from '../stats';
-import { insertLevel, invalidatePage, LEVEL, lookupLevel } from '../tlb/hierarchy';
+import { insertLevel, invalidatePage, LEVEL, lookupLevel, PROBE, touchLevel } from '../tlb/hierarchy';
 import { ADD, mappedSize, walk } from '../tlb/walk';
-import { Look } from './look';
+import { Look, LOOK_BYTES } from './look';
 
-/** Runs `count` look-ups (Look records at `looks`) through the lane. */
-export function runLane(lane: Lane, looks: usize, count: u32): void {
+/** Runs `count` look-ups (Look records at `looks`, their captured addresses at `pas`) through the lane. */
+export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void {
   const l1i = LEVEL(lane, Level.L1i);
   const l1d = LEVEL(lane, Level.L1d);
-  const l2 = LEVEL(lane, Level.L2);
-  const hasL2 = l2.arrayCount > 0;
   const blocks = lane.cpuBlocks;
   const blockBytes = lane.cpuBlockBytes;
   const captured = lane.mapping == Mapping.Captured;
   const trackDirty = lane.trackDirty;
-  const end = looks + count * offsetof<Look>();
+  // With one probe on each side, looking an entry up and entering it is one step.
+  const simple = l1i.probeCount == 1 && l1d.probeCount == 1;
+  const l1iProbe = PROBE(l1i, 0);
+  const l1dProbe = PROBE(l1d, 0);
 
-  for (let at = looks; at < end; at += offsetof<Look>()) {
-    const look = changetype<Look>(at);
+  for (let i: u32 = 0; i < count; i++) {
+    const look = changetype<Look>(looks + i * LOOK_BYTES);
     const va = look.va;
     const context = look.context;
     const block = blocks + <usize>look.cpu * blockBytes;
     const fetch = look.kind == FETCH;
-    const l1 = fetch ? l1i : l1d;
-    if (captured && look.remapped) remap(lane, block, va, context, look.pa);
-
-    if (lookupLevel(l1, block, va, context) < 0) {
-      ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
-      let size: i32;
-      const probe = hasL2 ? lookupLevel(l2, block, va, context) : -1;
-      if (probe >= 0) {
-        ADD(block, Stat.TlbL2Hit, 1);
-        size = load<i32>(l2.sizeOf + probe * 4);
-        if (size < 0) size = mappedSize(lane, va, context);
-      } else {
-        size = walk(lane, block, look.cpu, va, context, captured ? look.pa : PA_UNKNOWN);
-        if (hasL2) {
-          ADD(block, Stat.TlbL2Miss, 1);
-          insertLevel(l2, block, va, context, size);
-        }
+    if (captured && look.remapped) remap(lane, block, va, context, load<u64>(pas + i * 8));
+    if (simple) {
+      if (!touchLevel(fetch ? l1iProbe : l1dProbe, block, va, context)) {
+        ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
+        belowFirstLevel(lane, block, look, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN);
       }
-      insertLevel(l1, block, va, context, size);
+    } else {
+      const l1 = fetch ? l1i : l1d;
+      if (lookupLevel(l1, block, va, context) < 0) {
+        ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
+        insertLevel(l1, block, va, context, belowFirstLevel(lane, block, look, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN));
+      }
     }
     if (trackDirty && look.kind == STORE) markDirty(lane, block, va, context);
   }
+}
+
+/** The second level and, where that misses, a walk; returns the size number of the page. */
+function belowFirstLevel(lane: Lane, block: usize, look: Look, pa: u64): u32 {
+  const va = look.va;
+  const context = look.context;
+  const l2 = LEVEL(lane, Level.L2);
+  if (!l2.arrayCount) return walk(lane, block, look.cpu, va, context, pa);
+  const probe = lookupLevel(l2, block, va, context);
+  if (probe >= 0) {
+    ADD(block, Stat.TlbL2Hit, 1);
+    const size = load<i32>(l2.sizeOf + probe * 4);
+    return size < 0 ? mappedSize(lane, va, context) : size;
+  }
+  ADD(block, Stat.TlbL2Miss, 1);
+  const size = walk(lane, block, look.cpu, va, context, pa);
+  insertLevel(l2, block, va, context, size);
+  return size;
 }
 
 /** The first store to a page sets its dirty state in the leaf. */

@@ -6,7 +6,7 @@ import { Stat } from '../stats';
 import { LEVEL, PROBE } from '../tlb/hierarchy';
 import { Filter, FILTER_CPU, MAX_SLOTS, initFilter, runFilter } from './filter';
 import { runLane } from './lane';
-import { Look } from './look';
+import { LOOK_BYTES } from './look';
 
 /** Rows of a segment: enough to make the calls free, few enough for its columns and look-ups to stay in the CPU's cache. */
 const SEGMENT_ROWS: u32 = 16384;
@@ -24,6 +24,7 @@ class Replay {
   /** Filter[filterCount]. */
   filters: usize;
   looks: usize;
+  pas: usize;
   columns: BatchColumns;
 }
 
@@ -31,8 +32,10 @@ const replay = changetype<Replay>(allocate(offsetof<Replay>()));
 replay.lanes = allocate(MAX_LANES * 4);
 replay.filterOf = allocate(MAX_LANES * 4);
 replay.filters = allocate(MAX_LANES * 4);
-/** Every row can pass, and twice where accesses are split. */
-replay.looks = allocate(SEGMENT_ROWS * 2 * offsetof<Look>());
+/** Every row can pass, and twice where accesses are split; one more is written to before it is known not to pass. */
+const MAX_LOOKS: u32 = SEGMENT_ROWS * 2 + 1;
+replay.looks = allocate(MAX_LOOKS * LOOK_BYTES);
+replay.pas = allocate(MAX_LOOKS * 8);
 replay.columns = changetype<BatchColumns>(allocate(offsetof<BatchColumns>()));
 
 // @ts-ignore: decorator
@@ -76,7 +79,7 @@ export function replayRows(from: u32, to: u32): u32 {
       stop = runFilter(filter, replay.columns, row, end, from);
       replay.status = filter.status;
       for (let i: u32 = 0; i < replay.laneCount; i++) {
-        if (load<u32>(replay.filterOf + i * 4) == f) runLane(LANE(i), filter.looks, filter.lookCount);
+        if (load<u32>(replay.filterOf + i * 4) == f) runLane(LANE(i), filter.looks, filter.pas, filter.lookCount);
       }
       if (filter.status != Status.Done) return stop;
     }
@@ -128,7 +131,7 @@ function filterFor(lane: Lane): u32 {
   wanted.pageShift = byBasePage ? lane.pageShift : min(indexShift(l1i), indexShift(l1d));
   wanted.slots = min(slotsFor(l1i, wanted.pageShift), slotsFor(l1d, wanted.pageShift));
   for (let f: u32 = 0; f < replay.filterCount; f++) if (sameKind(FILTER(f), wanted)) return f;
-  initFilter(wanted, replay.looks);
+  initFilter(wanted, replay.looks, replay.pas);
   store<u32>(replay.filters + replay.filterCount * 4, changetype<usize>(wanted));
   return replay.filterCount++;
 }

@@ -3,7 +3,7 @@
 import { Lane, Level, MAX_ARRAYS, MAX_SIZES, Probe, TlbArray, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
 import { SHIFT_OF } from '../paging/map';
-import { clear, ENTRY_BYTES, insert, lookup, remove } from './set';
+import { clear, ENTRY_BYTES, insert, lookup, remove, touch } from './set';
 
 // @ts-ignore: decorator
 @inline
@@ -112,6 +112,23 @@ export function lookupLevel(level: TlbLevel, block: usize, va: u64, context: u64
     if (lookup(SET(array, block, va), array.ways, va >> shift, context | shift)) return p;
   }
   return -1;
+}
+
+/** Sets with more ways are searched from the front instead of as a whole. */
+const WIDE: u32 = 16;
+
+/** Look-up and insertion in one, for a level with a single probe: true when the entry was there. */
+// @ts-ignore: decorator
+@inline
+export function touchLevel(probe: Probe, block: usize, va: u64, context: u64): bool {
+  const array = probe.array;
+  const shift = probe.entryShift;
+  const set = SET(array, block, va);
+  const ways = array.ways;
+  if (ways <= WIDE) return touch(set, ways, va >> shift, context | shift);
+  if (lookup(set, ways, va >> shift, context | shift)) return true;
+  insert(set, ways, va >> shift, context | shift);
+  return false;
 }
 
 /** Enters the page of the given size that holds `va`. */

@@ -25,6 +25,27 @@ export function lookup(set: usize, ways: u32, tag: u64, context: u64): bool {
   return false;
 }
 
+/**
+ * Looks for (tag, context) and makes it the most recent entry, entering it where it was not; true when it was there. Does not branch on
+ * where the entry is found, which cannot be predicted: entry i keeps its place if the one looked for came before it,
+ * else it takes the place of i - 1.
+ */
+export function touch(set: usize, ways: u32, tag: u64, context: u64): bool {
+  const key = i64x2.replace_lane(i64x2.splat(tag), 1, context);
+  const end = set + ways * ENTRY_BYTES;
+  let found = i64x2.splat(0);
+  let above = key;
+  for (let entry = set; entry < end; entry += ENTRY_BYTES) {
+    const here = v128.load(entry);
+    v128.store(entry, v128.bitselect(here, above, found));
+    // All ones when both halves are equal.
+    const half = i64x2.eq(here, key);
+    found = v128.or(found, v128.and(half, i8x16.shuffle(half, half, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)));
+    above = here;
+  }
+  return v128.any_true(found);
+}
+
 /** Enters (tag, context) as the most recent entry; the least recent is lost. The entry must not be there yet. */
 export function insert(set: usize, ways: u32, tag: u64, context: u64): void {
   moveDown(set, set + (ways - 1) * ENTRY_BYTES);

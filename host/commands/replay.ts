@@ -1,0 +1,61 @@
+// nodewalk replay: one trace under one configuration.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command } from 'commander';
+import { describeConfig } from '../config/describe.js';
+import { loadConfig } from '../config/load.js';
+import { progress } from '../progress.js';
+import { hashTrace, replayTrace } from '../replay/replay.js';
+import { saveText } from '../results/save.js';
+import { SUMMARY_FILE } from '../results/summary.js';
+import { summaryText } from '../results/text.js';
+
+interface Options {
+  config?: string;
+  set: string[];
+  json?: boolean;
+  output?: string;
+  hash?: boolean;
+}
+
+const EXAMPLES = `
+Without --config the preset "generic" applies. docs/configuration.md explains every key.
+
+Examples:
+  nodewalk replay traces/samples/sqlite.arrow
+  nodewalk replay trace.arrow --config haswell-ep --set memory.tables=interleave
+  nodewalk replay trace.arrow --config my-machine.yaml --json > summary.json
+  nodewalk replay trace.arrow --set paging.pageSize=2M -o out/huge && nodewalk report out/huge
+`;
+
+export function register(program: Command): void {
+  program
+    .command('replay')
+    .description('replay a trace under one configuration')
+    .argument('<trace>', 'a trace (Arrow file)')
+    .option('-c, --config <file or preset>', 'the configuration: YAML, JSON or the name of a preset')
+    .option('-s, --set <key=value>', 'change a key, such as machine.tlb.l2.ways=16 (repeatable)', collect, [])
+    .option('--json', 'print the summary document and nothing else')
+    .option('-o, --output <dir>', 'write summary.json to this directory as well')
+    .option('--hash', 'put the SHA-256 of the trace into the summary')
+    .addHelpText('after', () => `\nKeys of a configuration:\n${describeConfig()}\n${EXAMPLES}`)
+    .action(async (trace: string, options: Options) => {
+      const { config } = loadConfig({ source: options.config, sets: options.set });
+      const sha256 = options.hash ? await hashTrace(trace) : null;
+      let bar: ReturnType<typeof progress> | undefined;
+      const onProgress = (done: number, rows: number) => (bar ??= progress('replaying', rows)).update(done);
+      const [summary] = await replayTrace(trace, [config], { sha256, onProgress }).finally(() => bar?.stop());
+      const document = `${JSON.stringify(summary, null, 2)}\n`;
+      if (options.output !== undefined) {
+        mkdirSync(options.output, { recursive: true });
+        saveText(join(options.output, SUMMARY_FILE), document);
+      }
+      process.stdout.write(options.json ? document : summaryText(summary));
+      if (options.output !== undefined) process.stderr.write(`wrote ${join(options.output, SUMMARY_FILE)}\n`);
+    });
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}

@@ -1,0 +1,181 @@
+// Rules across keys: what each key allows alone but not together. Every message names both keys.
+import { shown } from './documents.js';
+import { type Problem } from './issues.js';
+import { type TlbArray, WALK_CACHES, walkCachesOf } from './machine.js';
+import {
+  baseSize,
+  PAGE_SHIFTS,
+  type PageRule,
+  type PageSize,
+  type PagingFormat,
+  pageSizes,
+  tableLevels,
+} from './paging.js';
+import { type Config } from './schema.js';
+
+/** The contradictions of a configuration that has merged and parsed. */
+export function contradictions(config: Config): Problem[] {
+  return [
+    ...impossibleLevels(config),
+    ...cpusAndNodes(config),
+    ...distances(config),
+    ...placements(config),
+    ...tlbSizes(config),
+    ...foreignWalkCaches(config),
+    ...pagePolicy(config),
+  ];
+}
+
+const problem = (path: string, message: string): Problem => ({ path: path.split('.'), message });
+
+/** How messages name a format. */
+export function formatName(paging: PagingFormat): string {
+  return paging.format === 'arm64'
+    ? `paging.format arm64 with paging.granule ${paging.granule} and paging.vaBits ${paging.vaBits}`
+    : `paging.format x86-64 with paging.levels ${paging.levels}`;
+}
+
+const sizeList = (paging: PagingFormat) => `${formatName(paging)} has ${pageSizes(paging).join(', ')}`;
+
+function impossibleLevels({ paging }: Config): Problem[] {
+  if (paging.format !== 'arm64' || tableLevels(paging) > 0) return [];
+  const shift = PAGE_SHIFTS[paging.granule];
+  return [
+    problem(
+      'paging.vaBits',
+      `${paging.vaBits} leaves no table level with paging.granule ${paging.granule}; expected more than ${shift}`,
+    ),
+  ];
+}
+
+function cpusAndNodes({ machine: { cpuNode, nodes, cpus } }: Config): Problem[] {
+  if (!cpuNode) return [];
+  const found = [];
+  const named = Math.max(...cpuNode) + 1;
+  if (nodes !== null && nodes < named) {
+    found.push(problem('machine.nodes', `${nodes} contradicts machine.cpuNode, which names node ${named - 1}`));
+  }
+  if (cpus !== null && cpus !== cpuNode.length) {
+    found.push(problem('machine.cpus', `${cpus} contradicts machine.cpuNode, which has ${cpuNode.length} CPUs`));
+  }
+  return found;
+}
+
+/** The number of nodes and the key that says so, where the configuration says so. */
+function knownNodes({ machine: { cpuNode, nodes, distances } }: Config): { count: number; key: string } | null {
+  if (nodes !== null) return { count: nodes, key: 'machine.nodes' };
+  if (cpuNode) return { count: Math.max(...cpuNode) + 1, key: 'machine.cpuNode' };
+  return distances && { count: distances.length, key: 'machine.distances' };
+}
+
+function distances(config: Config): Problem[] {
+  const { distances } = config.machine;
+  if (!distances) return [];
+  const size = distances.length;
+  const found = [];
+  const bent = distances.findIndex((row) => row.length !== size);
+  if (bent >= 0) {
+    found.push(
+      problem(
+        `machine.distances.${bent}`,
+        `expected ${size} distances, one for each row, found ${distances[bent].length}`,
+      ),
+    );
+  }
+  const away = distances.findIndex((row, node) => row[node] !== undefined && row[node] !== 10);
+  if (away >= 0) {
+    found.push(
+      problem(
+        `machine.distances.${away}.${away}`,
+        `expected 10, the distance of a node to itself, found ${distances[away][away]}`,
+      ),
+    );
+  }
+  const known = knownNodes(config)!;
+  if (known.count !== size) {
+    found.push(
+      problem(
+        'machine.distances',
+        `${size} rows contradict ${known.key}, which gives ${known.count} nodes; state both together, or machine.distances: null`,
+      ),
+    );
+  }
+  return found;
+}
+
+function placements(config: Config): Problem[] {
+  const known = knownNodes(config);
+  if (!known) return [];
+  return (['data', 'tables'] as const).flatMap((name) => {
+    const placement = config.memory[name];
+    if (typeof placement === 'string' || placement.node < known.count) return [];
+    const message = `node ${placement.node} is outside the nodes 0 to ${known.count - 1} of ${known.key}`;
+    return [problem(`memory.${name}.node`, message)];
+  });
+}
+
+function tlbSizes({ machine: { tlb }, paging }: Config): Problem[] {
+  return (['l1i', 'l1d', 'l2'] as const).flatMap((level) =>
+    levelSizes(`machine.tlb.${level}`, tlb[level] ?? [], paging),
+  );
+}
+
+function levelSizes(path: string, arrays: TlbArray[], paging: PagingFormat): Problem[] {
+  const found: Problem[] = [];
+  const takenBy = new Map<PageSize, number>();
+  const pathOf = (index: number) => (arrays.length > 1 ? `${path}.${index}` : path);
+  arrays.forEach(({ pages }, index) => {
+    for (const size of pages ?? pageSizes(paging)) {
+      const first = takenBy.get(size);
+      if (!pageSizes(paging).includes(size)) {
+        found.push(
+          problem(`${pathOf(index)}.pages`, `${size} is not a page size of this machine: ${sizeList(paging)}`),
+        );
+      } else if (first !== undefined) {
+        const twice = first === index ? `${size} is named twice` : `${pathOf(first)} takes ${size} already`;
+        found.push(problem(`${pathOf(index)}.pages`, `${twice}; a size goes into one array of a level`));
+      }
+      takenBy.set(size, first ?? index);
+    }
+  });
+  return found;
+}
+
+function foreignWalkCaches({ machine: { walkCaches }, paging }: Config): Problem[] {
+  const own = walkCachesOf(paging);
+  return WALK_CACHES.filter((name) => walkCaches[name] > 0 && !own.includes(name)).map((name) =>
+    problem(`machine.walkCaches.${name}`, `${formatName(paging)} has no such walk cache; it has ${own.join(', ')}`),
+  );
+}
+
+function pagePolicy({ paging, replay }: Config): Problem[] {
+  const { default: size, rules } = paging.pageSize;
+  const base = baseSize(paging);
+  const stated: [string, PageSize][] = [
+    ['paging.pageSize', size],
+    ...rules.map((rule, i): [string, PageSize] => [`paging.pageSize.rules.${i}.size`, rule.size]),
+  ];
+  const found = stated.flatMap(([path, size]) => {
+    if (!pageSizes(paging).includes(size)) return [problem(path, `${size} is not a page size: ${sizeList(paging)}`)];
+    if (replay.mapping === 'captured' && size !== base) {
+      return [problem(path, `${size} contradicts replay.mapping captured, whose pages have the base size ${base}`)];
+    }
+    return [];
+  });
+  return [...found, ...ranges(rules)];
+}
+
+function ranges(rules: PageRule[]): Problem[] {
+  const found: Problem[] = [];
+  const explicit = rules.flatMap(({ region, from, to }, index) =>
+    region === undefined ? [{ index, from: BigInt(from ?? 0), to: to === undefined ? 1n << 64n : BigInt(to) }] : [],
+  );
+  explicit.forEach((rule, i) => {
+    const path = `paging.pageSize.rules.${rule.index}`;
+    if (rule.from >= rule.to)
+      found.push(problem(`${path}.to`, `expected an address above from, found ${shown(rules[rule.index].to)}`));
+    const other = explicit.slice(0, i).find(({ from, to }) => from < rule.to && rule.from < to);
+    if (other) found.push(problem(path, `overlaps paging.pageSize.rules.${other.index}`));
+  });
+  return found;
+}

@@ -1,0 +1,74 @@
+// A summary as plain text: what `nodewalk replay` prints.
+
+import { nanoseconds, number, percent } from '../format.js';
+import { table } from '../table.js';
+import { type Counters, type Summary } from './summary.js';
+
+/** The totals, and a table of phases and of CPUs where there is more than one. */
+export function summaryText(summary: Summary): string {
+  const { trace, totals, phases, cpus, run } = summary;
+  const parts = [`${trace.path}: ${number(trace.records)} records`, '', totalsText(totals)];
+  if (phases.length > 0) parts.push(tableOf('phase', phases, (p) => `${p.name} (cpu ${p.cpu})`));
+  if (cpus.length > 1)
+    parts.push(
+      tableOf('cpu', cpus as (Counters & { cpu: number; node: number })[], (c) => `${c.cpu} (node ${c.node})`),
+    );
+  const { seconds, accessesPerSecond } = (run ?? {}) as { seconds?: number; accessesPerSecond?: number };
+  if (seconds !== undefined && accessesPerSecond)
+    parts.push(`replayed in ${nanoseconds(seconds * 1e9)}, ${number(Math.round(accessesPerSecond / 1e6))} M records/s`);
+  return `${parts.join('\n')}\n`;
+}
+
+function totalsText(totals: Counters): string {
+  const { access, tlb, walk, fault, cycles, table: tables } = totals;
+  const rows: [string, string][] = [
+    [
+      'accesses',
+      `${number(accesses(totals))} (${number(access.fetch)} fetch, ${number(access.load)} load, ${number(access.store)} store)`,
+    ],
+    ['instructions', number(access.insns)],
+    ...Object.entries(tlb).map(([level, { hit, miss }]): [string, string] => [
+      `${level} TLB misses`,
+      `${number(miss)} of ${number(hit + miss)} look-ups (${percent(ratio(miss, hit + miss))})`,
+    ]),
+    [
+      'walks',
+      `${number(walk.count)}, reading ${number(walk.refs)} descriptors (${number(ratio(walk.refs, walk.count))} per walk)`,
+    ],
+    ['remote descriptors', `${number(walk.remote)} (${percent(ratio(walk.remote, walk.refs))})`],
+    [
+      'walk-cache hits',
+      Object.entries(walk.cacheHits)
+        .map(([name, n]) => `${name} ${number(n)}`)
+        .join(', '),
+    ],
+    ['first touches', number(fault.demand ?? 0)],
+    ['page tables', `${number(tables?.bytes ?? 0)} bytes`],
+    [
+      'cycles',
+      `${number(cycles.total)} (slowest CPU ${number(cycles.critical ?? cycles.total)}; walks ${percent(ratio(cycles.walk, cycles.total))})`,
+    ],
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+function tableOf<T extends Counters>(name: string, list: T[], label: (item: T) => string): string {
+  const headers = [name, 'accesses', 'l1i miss', 'l1d miss', 'walks', 'refs', 'remote', 'cycles'].map((text) => ({
+    name: text,
+  }));
+  const rows = list.map((item) => [
+    label(item),
+    accesses(item),
+    item.tlb.l1i?.miss ?? null,
+    item.tlb.l1d?.miss ?? null,
+    item.walk.count,
+    item.walk.refs,
+    percent(ratio(item.walk.remote, item.walk.refs)),
+    Math.round(item.cycles.total),
+  ]);
+  return table([headers[0], ...headers.slice(1).map((h) => ({ ...h, align: 'right' as const }))], rows);
+}
+
+const accesses = ({ access }: Counters) => access.fetch + access.load + access.store;
+const ratio = (part: number, whole: number) => (whole === 0 ? 0 : part / whole);

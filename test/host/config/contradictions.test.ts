@@ -1,0 +1,163 @@
+// What each key allows and what keys may not say together. Every error is a UsageError that names its keys.
+import { expect, test } from 'vitest';
+import { resolveConfig } from '../../../host/config/load.js';
+import { UsageError } from '../../../traces/errors.js';
+
+const l2 = (level: unknown) => ({ machine: { tlb: { l2: level } } });
+const rules = (...list: unknown[]) => ({ paging: { pageSize: { rules: list } } });
+const arm = (paging: object) => ({ paging: { format: 'arm64', ...paging } });
+
+test.each<[string, unknown, RegExp]>([
+  ['more than 1024 ways', l2({ ways: 1025 }), /machine\.tlb\.l2\.ways: expected at most 1024, found 1025/],
+  ['more than 2^20 sets', l2({ sets: 2 ** 20 + 1 }), /machine\.tlb\.l2\.sets: expected at most 1048576/],
+  ['fractions', l2({ ways: 1.5 }), /machine\.tlb\.l2\.ways: expected an integer, found 1\.5/],
+  ['sets without ways', l2({ ways: 0 }), /machine\.tlb\.l2: sets and ways must both/],
+  ['ways without sets', l2({ sets: 0 }), /machine\.tlb\.l2: sets and ways must both/],
+  ['an array without geometry', l2([{ pages: ['4K'] }]), /machine\.tlb\.l2\.0\.sets: expected a number, found nothing/],
+  ['65 nodes', { machine: { nodes: 65 } }, /machine\.nodes: expected at most 64/],
+  ['node 64', { machine: { cpuNode: [64] } }, /machine\.cpuNode\.0: expected at most 63/],
+  ['4097 CPUs', { machine: { cpus: 4097 } }, /machine\.cpus: expected at most 4096/],
+  ['no CPU', { machine: { cpuNode: [] } }, /machine\.cpuNode: expected a list whose length is at least 1/],
+  ['null for an object', { machine: null }, /machine: expected an object, found null/],
+  ['text for a number', { machine: { cpi: 'fast' } }, /machine\.cpi: expected a number, found "fast"/],
+  ['6 levels', { paging: { levels: 6 } }, /paging\.levels: expected 4 or 5, found 6/],
+  ['no phases', { replay: { phases: [] } }, /replay\.phases: expected a list/],
+
+  ['an Arm walk cache on x86', { machine: { walkCaches: { l2: 4 } } }, /walkCaches\.l2: paging\.format x86-64/],
+  [
+    'an x86 walk cache on Arm',
+    { machine: { walkCaches: { pde: 4 } }, ...arm({}) },
+    /walkCaches\.pde: paging\.format arm64/,
+  ],
+  ['pml5e with 4 levels', { machine: { walkCaches: { pml5e: 1 } } }, /walkCaches\.pml5e: .*paging\.levels 4/],
+
+  ['16K pages on x86', { paging: { pageSize: '16K' } }, /paging\.pageSize: 16K .*paging\.format x86-64 .*4K, 2M, 1G/],
+  [
+    '2M pages with granule 16K',
+    arm({ granule: '16K', pageSize: '2M' }),
+    /paging\.pageSize: 2M .*paging\.granule 16K .*16K, 32M/,
+  ],
+  ['1G pages with granule 64K', arm({ granule: '64K', pageSize: '1G' }), /paging\.granule 64K .*64K, 512M/],
+  ['pages above the root table', arm({ vaBits: 30, pageSize: '1G' }), /paging\.vaBits 30 has 4K, 2M/],
+  [
+    'no level at all',
+    arm({ granule: '64K', vaBits: 16 }),
+    /paging\.vaBits: 16 leaves no table level with paging\.granule 64K/,
+  ],
+  ['a levels key on Arm', arm({ levels: 4 }), /paging\.levels: paging\.format "arm64" has no such key/],
+  ['a granule on x86', { paging: { granule: '4K' } }, /paging\.granule: paging\.format "x86-64" has no such key/],
+
+  ['a TLB for a size that the format lacks', l2({ pages: ['4K', '16K'] }), /l2\.pages: 16K .*paging\.format x86-64/],
+  [
+    'a size in two arrays',
+    l2([
+      { sets: 1, ways: 1, pages: ['4K'] },
+      { sets: 1, ways: 2 },
+    ]),
+    /l2\.1\.pages: machine\.tlb\.l2\.0 takes 4K/,
+  ],
+  ['a size twice in one array', l2({ pages: ['4K', '4K'] }), /l2\.pages: 4K is named twice/],
+
+  ['an empty range', rules({ from: 0x2000, to: 0x2000, size: '2M' }), /rules\.0\.to: expected an address above from/],
+  [
+    'overlapping ranges',
+    rules({ to: 0x2000, size: '2M' }, { from: 0x1fff, size: '2M' }),
+    /rules\.1: overlaps .*rules\.0/,
+  ],
+  ['a rule for nothing', rules({ size: '2M' }), /rules\.0: expected either region, or from and to/],
+  ['a rule for two things', rules({ region: 'text', from: 0, size: '2M' }), /rules\.0: expected either region/],
+  [
+    'an address that is none',
+    rules({ from: 'text', size: '2M' }),
+    /rules\.0\.from: expected an address such as 0x1000/,
+  ],
+  ['an address above 64 bits', rules({ from: `0x1${'0'.repeat(16)}`, size: '2M' }), /rules\.0\.from: .*below 2\^64/],
+
+  [
+    'captured large pages',
+    { replay: { mapping: 'captured' }, paging: { pageSize: '2M' } },
+    /paging\.pageSize: 2M .*replay\.mapping captured/,
+  ],
+  [
+    'captured large pages by rule',
+    { replay: { mapping: 'captured' }, ...rules({ region: 'text', size: '2M' }) },
+    /rules\.0\.size: 2M .*replay\.mapping captured/,
+  ],
+
+  ['distances that are not square', { machine: { distances: [[10, 20], [20]] } }, /distances\.1: expected 2 distances/],
+  [
+    'a distance to itself',
+    {
+      machine: {
+        distances: [
+          [10, 20],
+          [20, 11],
+        ],
+      },
+    },
+    /distances\.1\.1: expected 10/,
+  ],
+  [
+    'distances below 10',
+    {
+      machine: {
+        distances: [
+          [10, 9],
+          [20, 10],
+        ],
+      },
+    },
+    /distances\.0\.1: expected at least 10/,
+  ],
+  [
+    'distances for other nodes',
+    { machine: { nodes: 3, distances: [[10]] } },
+    /machine\.distances: 1 rows contradict machine\.nodes/,
+  ],
+  [
+    'distances for other CPUs',
+    { machine: { cpuNode: [0, 1], distances: [[10]] } },
+    /machine\.distances: .*machine\.cpuNode/,
+  ],
+
+  [
+    'a node outside nodes',
+    { machine: { nodes: 2 }, memory: { data: { node: 2 } } },
+    /memory\.data\.node: node 2 .*machine\.nodes/,
+  ],
+  [
+    'a node outside cpuNode',
+    { machine: { cpuNode: [0] }, memory: { tables: { node: 1 } } },
+    /memory\.tables\.node: .*machine\.cpuNode/,
+  ],
+  [
+    'a node outside distances',
+    { machine: { distances: [[10]] }, memory: { tables: { node: 1 } } },
+    /machine\.distances/,
+  ],
+])('%s is refused', (_, doc, message) => {
+  const resolve = () => resolveConfig(doc, 'my.yaml');
+  expect(resolve).toThrow(UsageError);
+  expect(resolve).toThrow(message);
+  expect(resolve).toThrow(/^my\.yaml: /);
+});
+
+test('a node is fine as long as the nodes are not known', () => {
+  expect(resolveConfig({ memory: { tables: { node: 63 } } }, 'my.yaml').memory.tables).toEqual({ node: 63 });
+});
+
+test('ranges that touch do not overlap, and unsafe numbers are kept exactly', () => {
+  const high = '0xffffffff80000000';
+  const { pageSize } = resolveConfig(
+    rules({ from: 0, to: high, size: '2M' }, { from: high, size: '1G' }),
+    'my.yaml',
+  ).paging;
+  expect(pageSize.rules).toEqual([
+    { from: '0x0', to: high, size: '2M' },
+    { from: high, size: '1G' },
+  ]);
+});
+
+test('walk caches of another format may be 0', () => {
+  expect(resolveConfig({ machine: { walkCaches: { l2: 0, pml5e: 0 } } }, 'my.yaml').machine.walkCaches.pde).toBe(32);
+});
