@@ -1,0 +1,83 @@
+// nodewalk convert: makes a trace of captures in another format.
+
+import { readFile } from 'node:fs/promises';
+import { type Command } from 'commander';
+import { convert } from '../../traces/convert.js';
+import { FORMATS } from '../../traces/detect.js';
+import { UsageError } from '../../traces/errors.js';
+import { MACHINES } from '../../traces/machines.js';
+import { parseOverrides, type TraceMetadata } from '../../traces/metadata.js';
+import { bytes, number } from '../format.js';
+import { progress, type Progress } from '../progress.js';
+
+const FORMAT_WIDTH = Math.max(...FORMATS.map((f) => f.name.length));
+const MACHINE_NAMES = Object.keys(MACHINES).join(', ');
+
+const EXAMPLES = `
+Formats:
+${FORMATS.map((f) => `  ${f.name.padEnd(FORMAT_WIDTH)}  ${f.description}; addresses: ${f.addresses}`).join('\n')}
+Inputs may be packed with gzip, zstd or xz; "-" is standard input. Several inputs of one format become one trace.
+
+--meta names a JSON or YAML file with keys of the trace's metadata (docs/formats.md), or a known machine:
+  ${MACHINE_NAMES}
+
+Examples:
+  nodewalk convert lackey.txt.zst -o program.arrow
+  nodewalk convert capture/trace.bin.xz -o kernel.arrow --compress lz4
+  nodewalk convert trace.bin -o kernel.arrow --from raw24 --meta qemu-x86-2node
+  valgrind --tool=lackey --trace-mem=yes --log-fd=9 ls 9>&1 >/dev/null | nodewalk convert - -o ls.arrow
+`;
+
+interface Options {
+  output: string;
+  from?: string;
+  meta?: string;
+  compress?: string;
+  dropMmio?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command('convert')
+    .description('make a trace of a capture in another format')
+    .argument('<inputs...>', 'files in one format, or - for standard input')
+    .requiredOption('-o, --output <file>', 'the trace to write')
+    .option('--from <format>', `read the inputs as ${FORMATS.map((f) => f.name).join(' or ')} (default: by content)`)
+    .option('--meta <file>', 'what the inputs do not say about the machine: a file, or a known machine')
+    .option('--compress <method>', 'pack the record batches: lz4 (smaller, slower to read)')
+    .option('--drop-mmio', 'leave out accesses to devices, where the format marks them')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+async function run(inputs: string[], options: Options): Promise<void> {
+  const { output, from, dropMmio, compress } = options;
+  if (compress !== undefined && compress !== 'lz4') {
+    throw new UsageError(`--compress: unknown method "${compress}"; known is lz4`);
+  }
+  const meta = options.meta === undefined ? undefined : await readMeta(options.meta);
+  const warn = (message: string) => process.stderr.write(`nodewalk convert: ${message}\n`);
+  let bar: Progress | undefined;
+  const onProgress = (done: number, total: number | null) => {
+    bar ??= progress('converting', total, { unit: 'bytes' });
+    bar.update(done);
+  };
+  try {
+    const written = await convert(inputs, output, { from, meta, compress, dropMmio, onProgress, warn });
+    bar?.stop();
+    process.stderr.write(
+      `nodewalk convert: ${output}: ${number(written.rows)} rows, ${bytes(written.bytes)}, from ${written.format}\n`,
+    );
+  } finally {
+    bar?.stop();
+  }
+}
+
+/** A known machine by name, else a file. */
+async function readMeta(name: string): Promise<Partial<TraceMetadata>> {
+  if (Object.hasOwn(MACHINES, name)) return MACHINES[name];
+  const text = await readFile(name, 'utf8').catch((error: Error) => {
+    throw new UsageError(`--meta ${name}: cannot be read (${error.message}), and is none of ${MACHINE_NAMES}`);
+  });
+  return parseOverrides(text, name);
+}

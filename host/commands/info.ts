@@ -1,0 +1,112 @@
+// nodewalk info: prints what traces/info.ts finds in a trace.
+
+import { type Command } from 'commander';
+import { inspect, type PageCounts, type TraceInfo } from '../../traces/info.js';
+import { bytes, number, percent } from '../format.js';
+import { progress, type Progress } from '../progress.js';
+import { table } from '../table.js';
+
+const EXAMPLES = `
+Pages count distinct addresses: the same VA in two address spaces is one page.
+
+Examples:
+  nodewalk info trace.arrow
+  nodewalk info trace.arrow --json | jq '.phases[] | {name, cpu, rows}'
+`;
+
+export function register(program: Command): void {
+  program
+    .command('info')
+    .description('what is in a trace: records, mix, CPUs, phases, pages, regions, provenance')
+    .argument('<trace>', 'an Arrow trace')
+    .option('--json', 'print a JSON document instead of tables')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
+
+async function run(path: string, { json }: { json?: boolean }): Promise<void> {
+  let bar: Progress | undefined;
+  const onProgress = (done: number, total: number) => {
+    bar ??= progress('reading', total, { quiet: json });
+    bar.update(done);
+  };
+  const info = await inspect(path, onProgress).finally(() => bar?.stop());
+  process.stdout.write(json ? `${JSON.stringify(info, null, 2)}\n` : page(info));
+}
+
+function page(info: TraceInfo): string {
+  const { metadata } = info;
+  return [
+    table(
+      [{ name: 'trace' }, { name: info.path }],
+      [
+        ['records', number(info.records)],
+        ['size', bytes(info.bytes)],
+        ['columns', info.columns.join(' ')],
+        ...(metadata ? provenance(metadata) : [['made by', 'another tool: no nodewalk metadata']]),
+      ],
+    ),
+    table([{ name: 'kind' }, { name: 'rows' }, { name: 'share', align: 'right' }], shares(info.kinds, info.records)),
+    info.modes &&
+      table(
+        [{ name: 'mode' }, { name: 'accesses' }, { name: 'share', align: 'right' }],
+        shares(
+          info.modes,
+          Object.values(info.modes).reduce((a, b) => a + b, 0),
+        ),
+      ),
+    table(
+      ['CPU', 'node', 'fetch', 'load', 'store', 'event', 'insns'].map((name) => ({ name })),
+      info.cpus.map((c) => [c.cpu, c.node, c.fetch, c.load, c.store, c.event, c.insns]),
+    ),
+    info.phases.length > 0 &&
+      table(
+        ['phase', 'name', 'CPU', 'rows', 'fetch', 'load', 'store', 'insns'].map((name) => ({ name })),
+        info.phases.map((p) => [
+          ...[`0x${p.number.toString(16)}`, p.open ? `${p.name ?? ''} (no end)`.trim() : p.name, p.cpu],
+          ...[p.rows, p.fetch, p.load, p.store, p.insns],
+        ]),
+      ),
+    table(
+      ['distinct pages', '4K', '2M', '1G'].map((name) => ({ name })),
+      [
+        pages('VA', info.pages.va),
+        pages('VA, fetched', info.pages.fetchVa),
+        ...(info.pages.pa ? [pages('PA', info.pages.pa)] : []),
+      ],
+    ),
+    metadata &&
+      metadata.regions.length > 0 &&
+      table(
+        ['region', 'VA', 'PA', 'size', 'pages', 'node'].map((name) => ({ name })),
+        metadata.regions.map((r) => [r.name, r.va, r.pa, bytes(r.bytes), r.pageSize, r.node]),
+      ),
+  ]
+    .filter(Boolean)
+    .join('\n');
+}
+
+function provenance(metadata: NonNullable<TraceInfo['metadata']>): string[][] {
+  const { arch, paging, source, nodes, clock, constants, filters, notes } = metadata;
+  const details = Object.entries(paging ?? {}).map(([key, value]) => `${key} ${String(value)}`);
+  return [
+    ['machine', [arch ?? 'unknown', ...details].join(', ')],
+    ...nodes.map(({ node, ranges }) => [`node ${node}`, ranges.map(({ from, to }) => `${from} to ${to}`).join(', ')]),
+    ['made by', source.tool],
+    ...(source.command ? [['command', source.command]] : []),
+    ...source.input.map((file) => ['input', `${file.name}, ${number(file.bytes)} bytes, SHA-256 ${file.sha256}`]),
+    ...(source.origin ? [['origin', source.origin]] : []),
+    ...(clock ? [['clock', clock]] : []),
+    ...Object.entries(constants).map(([column, value]) => ['constant', `${column} = ${value}`]),
+    ...filters.map((filter) => ['filter', filter]),
+    ...notes.map((note) => ['note', note]),
+  ];
+}
+
+function shares(counts: Record<string, number>, all: number): (string | number)[][] {
+  return Object.entries(counts).map(([name, count]) => [name, count, percent(count / all)]);
+}
+
+function pages(name: string, counts: PageCounts): (string | number)[] {
+  return [name, counts['4K'], counts['2M'], counts['1G']];
+}

@@ -1,0 +1,24 @@
+// The unit of a counter, from its dotted path (`walk.refs` -> descriptors). The headers of reports and the field
+// metadata of a sweep's columns both come from here.
+
+const UNITS: [prefix: string, unit: string][] = [
+  ['access.insns', 'instructions'],
+  ['access', 'rows'],
+  ['tlb', 'look-ups'],
+  ['walk.count', 'walks'],
+  ['walk.cacheHits', 'walks'],
+  ['walk.updates', 'updates'],
+  ['walk.remaps', 'remaps'],
+  ['walk', 'descriptors'],
+  ['cache', 'accesses'],
+  ['table', 'bytes'],
+  ['maintenance.bytesCopied', 'bytes'],
+  ['maintenance', 'operations'],
+  ['fault', 'faults'],
+  ['cycles', 'cycles'],
+];
+
+/** The unit of a counter; "count" for one that no rule names. */
+export function unitOf(key: string): string {
+  return UNITS.find(([prefix]) => key === prefix || key.startsWith(`${prefix}.`))?.[1] ?? 'count';
+}

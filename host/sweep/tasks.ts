@@ -1,0 +1,39 @@
+// Groups the cells of a plan into tasks: cells of one trace share a pass over it, as long as all workers have work.
+
+import { type Task } from './messages.js';
+import { type PlannedCell } from './plan.js';
+
+/** A task with the cells that its summaries belong to, in the same order. */
+export interface CellTask extends Task {
+  cells: PlannedCell[];
+}
+
+/** More lanes than this in one pass compete for the processor's caches. */
+const MOST_LANES = 8;
+
+/** Tasks for cells with different hashes, the longest first. */
+export function tasksOf(cells: readonly PlannedCell[], jobs: number): CellTask[] {
+  const lanes = Math.max(1, Math.min(MOST_LANES, Math.ceil(cells.length / jobs)));
+  const traces = [...new Set(cells.map(({ source }) => source))];
+  const groups = traces.flatMap((trace) => {
+    const own = cells.filter(({ source }) => source === trace);
+    const count = Math.ceil(own.length / lanes);
+    // As even as can be: eight and one would leave a worker idle for most of the time.
+    const start = (group: number) => Math.floor((group * own.length) / count);
+    return Array.from({ length: count }, (_, group) => own.slice(start(group), start(group + 1)));
+  });
+  return groups
+    .map((group) => ({
+      path: group[0].source.file.path,
+      sha256: group[0].source.file.sha256,
+      configs: group.map(({ config }) => config),
+      rowsDone: new BigInt64Array(new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT)),
+      cells: group,
+    }))
+    .sort((a, b) => rowsOf(b) - rowsOf(a));
+}
+
+/** Rows to replay, counted once per cell. */
+export function rowsOf({ cells }: CellTask): number {
+  return cells.length * cells[0].source.records;
+}

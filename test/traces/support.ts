@@ -1,0 +1,55 @@
+// What several tests of the trace library need: a folder per test, batches made of plain rows, and a trace as plain rows.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
+import { type Batch, type ColumnName } from '../../traces/batch.js';
+import { TraceReader, type RowRange } from '../../traces/reader.js';
+import { columnOf } from '../../traces/schema.js';
+
+/** The value of every column in one row. */
+export type Row = Partial<Record<ColumnName, number | bigint>>;
+
+export const FIXTURES = fileURLToPath(new URL('../fixtures/traces/', import.meta.url));
+export const CAPTURES = fileURLToPath(new URL('../../../shared/data/', import.meta.url));
+
+/** A function that makes paths in a folder which is removed after the tests of the file. */
+export function scratch(): (name: string) => string {
+  const folder = mkdtempSync(join(tmpdir(), 'nodewalk-test-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  return (name) => join(folder, name);
+}
+
+/** A batch of these rows. */
+export function batchOf(columns: readonly ColumnName[], rows: readonly Row[]): Batch {
+  const batch = { rows: rows.length } as Batch;
+  for (const name of columns) {
+    const values = rows.map((row) => row[name]!);
+    Object.assign(batch, { [name]: (columnOf(name).array as Uint8ArrayConstructor).from(values as number[]) });
+  }
+  return batch;
+}
+
+export async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}
+
+/** A trace as rows. */
+export async function rowsOf(path: string, range?: RowRange): Promise<Row[]> {
+  const reader = await TraceReader.open(path);
+  try {
+    const rows: Row[] = [];
+    for await (const batch of reader.batches(range)) rows.push(...plainRows(batch, reader.columns));
+    return rows;
+  } finally {
+    await reader.close();
+  }
+}
+
+export function plainRows(batch: Batch, columns: readonly ColumnName[]): Row[] {
+  return Array.from({ length: batch.rows }, (_, i) =>
+    Object.fromEntries(columns.map((name) => [name, batch[name]![i]])),
+  );
+}

@@ -1,0 +1,199 @@
+// raw24, whole-machine captures of a QEMU plugin: records of 24 bytes, little-endian, no header.
+//   offset  0  u64  va; of a marker its number
+//   offset  8  u64  pa, all ones when unknown; of a marker its record number
+//   offset 16  u32  | 31..21 zero | 20 pa filled in later | 19 no pa | 18 MMIO | 17..16 privilege | 15..12 log2(size) | 11..8 kind | 7..0 vCPU |
+//   offset 20  u32  marker or phase number; of a fetch | 31..24 code bytes | 23..16 instructions | 15..0 phase |
+//     0100000000000000 0000000000000000 01030000 01000000      marker 1 on vCPU 1
+//     08a0400000000000 0810fb5f00000000 01600000 10010208      fetch of 2 instructions at 0x40a008 on vCPU 1, user
+// kind: 0 fetch (of a 64-byte line), 1 load, 2 store, 3 marker. privilege: 0 user, 1 kernel, 2 EL2.
+// Markers 0x100 to 0x7ff begin the phase of that number, 0x800 to 0xeff end the phase 0x700 below; others stay markers.
+// What the machine was stands in files beside the capture (capture.ts).
+
+import { BATCH_ROWS, FETCH, MODE_KERNEL, PA_UNKNOWN, type Batch } from '../batch.js';
+import { recordBlocks } from '../blocks.js';
+import { InputError } from '../errors.js';
+import { MARKER, PHASE_BEGIN, PHASE_END } from '../events.js';
+import { type ParseOptions, type Parsed, type TraceFormat } from '../format.js';
+import { type Input } from '../input.js';
+import { type TraceMetadata } from '../metadata.js';
+import { readCapture, type Capture } from './capture.js';
+
+const RECORD_BYTES = 24;
+const WORDS = RECORD_BYTES / 4;
+const KIND_MARKER = 3;
+const MAX_PRIVILEGE = 2;
+const MMIO = 1 << 18;
+const NO_PA = 1 << 19;
+const RESERVED = 0xffe0_0000;
+const PHASE_FIRST = 0x100;
+const END_FIRST = 0x800;
+const END_LIMIT = 0xf00;
+const END_MINUS_BEGIN = END_FIRST - PHASE_FIRST;
+
+/** What the phases of the captures do, by number >> 4; the low four bits are the node that they run on. */
+const PHASE_NAMES: Readonly<Record<number, string>> = {
+  0x11: 'fork/1',
+  0x12: 'fork/N',
+  0x13: 'mmap+munmap, untouched',
+  0x14: 'mmap+munmap, touched',
+  0x15: 'mmap locked+munmap',
+  0x16: 'open+close',
+  0x17: 'mount procfs',
+  0x18: 'signal',
+  0x19: 'first touch',
+  0x1a: 'create VM',
+};
+
+/** What is counted while records are parsed. */
+interface Tally {
+  records: number;
+  mmio: number;
+  unknownPa: number;
+  phases: number[];
+  capture: Capture;
+}
+
+class Columns {
+  readonly cpu = new Uint16Array(BATCH_ROWS);
+  readonly kind = new Uint8Array(BATCH_ROWS);
+  readonly va = new BigUint64Array(BATCH_ROWS);
+  readonly vaWords = new Uint32Array(this.va.buffer);
+  readonly pa = new BigUint64Array(BATCH_ROWS);
+  readonly paWords = new Uint32Array(this.pa.buffer);
+  readonly size = new Uint16Array(BATCH_ROWS);
+  readonly insns = new Uint8Array(BATCH_ROWS);
+  readonly mode = new Uint8Array(BATCH_ROWS);
+
+  batch(rows: number): Batch {
+    return {
+      rows,
+      cpu: this.cpu.subarray(0, rows),
+      kind: this.kind.subarray(0, rows),
+      va: this.va.subarray(0, rows),
+      pa: this.pa.subarray(0, rows),
+      size: this.size.subarray(0, rows),
+      insns: this.insns.subarray(0, rows),
+      mode: this.mode.subarray(0, rows),
+    };
+  }
+}
+
+async function* parse(input: Input, tally: Tally, dropMmio: boolean): AsyncGenerator<Batch> {
+  const columns = new Columns();
+  for await (const block of recordBlocks(input.chunks, RECORD_BYTES, BATCH_ROWS, input.path)) {
+    const rows = parseBlock(block, columns, tally, dropMmio, input.path);
+    if (rows > 0) yield columns.batch(rows);
+  }
+}
+
+/** Turns whole records into rows; returns their number. */
+function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio: boolean, source: string): number {
+  const { cpu, kind, vaWords, pa, paWords, size, insns, mode } = columns;
+  const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
+  const { nodeCounts, image } = tally.capture;
+  let n = 0;
+  for (let at = 0; at < words.length; at += WORDS) {
+    const flags = words[at + 4];
+    const recordKind = (flags >>> 8) & 15;
+    const privilege = (flags >>> 16) & 3;
+    if ((flags & RESERVED) !== 0 || recordKind > KIND_MARKER || privilege > MAX_PRIVILEGE) {
+      throw malformed(flags, tally.records + at / WORDS, source);
+    }
+    cpu[n] = flags & 0xff;
+    vaWords[2 * n] = words[at];
+    vaWords[2 * n + 1] = words[at + 1];
+    if (recordKind === KIND_MARKER) {
+      if (words[at + 1] !== 0) throw malformed(flags, tally.records + at / WORDS, source);
+      pa[n] = PA_UNKNOWN;
+      size[n] = 0;
+      insns[n] = 0;
+      mode[n] = MODE_KERNEL;
+      kind[n] = markRow(words[at], n++, vaWords, tally);
+      continue;
+    }
+    if ((flags & MMIO) !== 0) {
+      tally.mmio++;
+      if (dropMmio) continue;
+    }
+    kind[n] = recordKind;
+    size[n] = 1 << ((flags >>> 12) & 15);
+    mode[n] = privilege;
+    insns[n] = recordKind === FETCH ? (words[at + 5] >>> 16) & 0xff : 0;
+    if ((flags & NO_PA) !== 0) {
+      pa[n] = PA_UNKNOWN;
+      tally.unknownPa++;
+    } else {
+      const low = (paWords[2 * n] = words[at + 2]);
+      const high = (paWords[2 * n + 1] = words[at + 3]);
+      if (high === 0xffff_ffff && low === 0xffff_ffff) tally.unknownPa++;
+      nodeCounts?.add(cpu[n], high * 2 ** 32 + low);
+      if (recordKind === FETCH) image?.add(words[at + 1], words[at], high, low);
+    }
+    n++;
+  }
+  tally.records += words.length / WORDS;
+  return n;
+}
+
+/** The kind of a marker's row; the end of a phase gets the number of the phase. */
+function markRow(number: number, row: number, vaWords: Uint32Array, tally: Tally): number {
+  if (number >= PHASE_FIRST && number < END_FIRST) {
+    if (!tally.phases.includes(number)) tally.phases.push(number);
+    return PHASE_BEGIN;
+  }
+  if (number < END_FIRST || number >= END_LIMIT) return MARKER;
+  vaWords[2 * row] = number - END_MINUS_BEGIN;
+  return PHASE_END;
+}
+
+function malformed(flags: number, record: number, source: string): InputError {
+  return new InputError({
+    source,
+    at: `record ${record}`,
+    expected: `a kind from 0 to ${KIND_MARKER}, a privilege from 0 to ${MAX_PRIVILEGE} and bits 21 to 31 zero in the word at offset 16`,
+    found: `0x${flags.toString(16).padStart(8, '0')}`,
+    advice: 'the file is damaged or not in the format raw24',
+  });
+}
+
+function phaseName(number: number, fallback: string): string {
+  const name = PHASE_NAMES[number >> 4];
+  return name ? `${name}, node ${number & 15}` : fallback;
+}
+
+export const raw24: TraceFormat = {
+  name: 'raw24',
+  description: 'whole-machine capture of a QEMU plugin, records of 24 bytes',
+  addresses: 'virtual and physical, kernel and user',
+  detect(head) {
+    const records = Math.floor(head.length / RECORD_BYTES);
+    const view = new DataView(head.buffer, head.byteOffset, head.length);
+    const flags = (record: number) => view.getUint32(record * RECORD_BYTES + 16, true);
+    if (records === 0 || ((flags(0) >>> 8) & 15) !== KIND_MARKER) return false;
+    for (let record = 0; record < records; record++) {
+      if ((flags(record) & RESERVED) !== 0 || ((flags(record) >>> 8) & 15) > KIND_MARKER) return false;
+    }
+    return true;
+  },
+  async parse(input: Input, options: ParseOptions): Promise<Parsed> {
+    const capture = await readCapture(input.path, options);
+    const tally: Tally = { records: 0, mmio: 0, unknownPa: 0, phases: [], capture };
+    return {
+      columns: ['cpu', 'kind', 'va', 'pa', 'size', 'insns', 'mode'],
+      batches: parse(input, tally, options.dropMmio ?? false),
+      metadata(): Partial<TraceMetadata> {
+        const known = capture.metadata();
+        return {
+          ...known,
+          source: { tool: 'QEMU TCG plugin (raw24)', command: null, input: [] },
+          phases: tally.phases.map((number) => ({
+            number,
+            name: phaseName(number, capture.phaseName ?? `phase 0x${number.toString(16)}`),
+          })),
+          filters: options.dropMmio ? [`dropped ${tally.mmio} MMIO records`] : [],
+          counts: { mmio: tally.mmio, unknownPa: tally.unknownPa },
+        };
+      },
+    };
+  },
+};

@@ -1,0 +1,287 @@
+// Reads a trace batch by batch with bounded memory: an Arrow IPC file, or the same messages as a stream in a file.
+// Opening it finds every record batch; reading takes one file read per batch, several in flight, and hands out typed
+// arrays over the bytes as they are (only compressed or misaligned buffers are copied).
+
+import { constants } from 'node:buffer';
+import { readSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { Message, type Schema } from 'apache-arrow';
+import { Footer } from 'apache-arrow/ipc/metadata/file';
+import { type Batch, type ColumnName } from './batch.js';
+import { unpack } from './codec.js';
+import { InputError } from './errors.js';
+import { readFault } from './files.js';
+import { METADATA_KEY, parseMetadata, type TraceMetadata } from './metadata.js';
+import { placeColumns, type ColumnPlace } from './schema.js';
+import { describe, isArrowFile } from './sniff.js';
+import { sliceBatch } from './writer.js';
+
+/** Rows [from, to), counted from 0; the whole trace by default. */
+export interface RowRange {
+  from?: number;
+  to?: number;
+}
+
+/** A record batch in the file: its message, then its body. */
+interface Block {
+  offset: number;
+  headerBytes: number;
+  bodyBytes: number;
+  rows: number;
+}
+
+interface Index {
+  schema: Schema;
+  blocks: Block[];
+}
+
+const MAGIC_BYTES = 6;
+/** Length and magic at the end of an Arrow file. */
+const TAIL_BYTES = 4 + MAGIC_BYTES;
+/** A message starts with this and its length; files older than Arrow 0.15 have only the length. */
+const CONTINUATION = 0xffff_ffff;
+/** Reads in flight ahead of the batch that is being used. */
+const READ_AHEAD = 3;
+const CONVERT_AGAIN = 'the file is truncated or damaged; convert or copy it again';
+
+/** An open trace. */
+export class TraceReader {
+  private constructor(
+    readonly path: string,
+    private readonly file: FileHandle,
+    private readonly places: readonly ColumnPlace[],
+    private readonly blocks: readonly Block[],
+    /** The document of the file, null where another tool wrote it. */
+    readonly metadata: TraceMetadata | null,
+    /** Rows of the whole trace. */
+    readonly rows: number,
+    /** Bytes of the file. */
+    readonly bytes: number,
+  ) {}
+
+  /** Opens a trace. Throws InputError when the file is missing, truncated or no trace. */
+  static async open(path: string): Promise<TraceReader> {
+    let file: FileHandle | undefined;
+    try {
+      file = await open(path, 'r');
+      const { size } = await file.stat();
+      const { schema, blocks } = readIndex(file, path, size);
+      const text = schema.metadata.get(METADATA_KEY);
+      const metadata = text === undefined ? null : parseMetadata(text, path);
+      const rows = blocks.reduce((sum, block) => sum + block.rows, 0);
+      return new TraceReader(path, file, placeColumns(schema, path), blocks, metadata, rows, size);
+    } catch (error) {
+      await file?.close();
+      throw readFault(error, path, 'a trace (Arrow IPC file)');
+    }
+  }
+
+  /** The trace's columns that the file has. */
+  get columns(): ColumnName[] {
+    return this.places.map((place) => place.column.name);
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+
+  /**
+   * The rows in order, in the file's own batches. A batch and its arrays are valid until the next batch is asked for:
+   * their memory is used again. Throws InputError for nulls and damaged batches.
+   */
+  async *batches({ from = 0, to = this.rows }: RowRange = {}): AsyncGenerator<Batch> {
+    const wanted = overlapping(this.blocks, from, to);
+    const pending: Promise<Uint8Array>[] = [];
+    const memory = new BufferRing(READ_AHEAD + 1);
+    const readNext = () => {
+      const next = wanted[started++];
+      if (!next) return;
+      const read = readExactly(this.file, this.path, next.block, memory);
+      // A read that fails is reported when its turn comes, and must not count as unhandled until then.
+      read.catch(() => {});
+      pending.push(read);
+    };
+    let started = 0;
+    try {
+      for (let i = 0; i < READ_AHEAD; i++) readNext();
+      for (const { block, index, first } of wanted) {
+        const bytes = await pending.shift()!;
+        readNext();
+        const batch = decode(this.path, this.places, block, index, bytes);
+        const start = Math.max(0, from - first);
+        const end = Math.min(block.rows, to - first);
+        yield end - start === block.rows ? batch : sliceBatch(batch, this.columns, start, end);
+      }
+    } finally {
+      await Promise.allSettled(pending);
+    }
+  }
+}
+
+/** The blocks that hold rows of [from, to), each with its number and its first row. */
+function overlapping(blocks: readonly Block[], from: number, to: number) {
+  const found: { block: Block; index: number; first: number }[] = [];
+  let first = 0;
+  blocks.forEach((block, index) => {
+    if (block.rows > 0 && first < to && first + block.rows > from) found.push({ block, index, first });
+    first += block.rows;
+  });
+  return found;
+}
+
+/** Buffers used in turn: the n-th request gets the memory of the request n - `count` before it. */
+class BufferRing {
+  private readonly buffers: ArrayBuffer[];
+  private next = 0;
+
+  constructor(count: number) {
+    this.buffers = Array.from({ length: count }, () => new ArrayBuffer(0));
+  }
+
+  take(bytes: number): Uint8Array {
+    const slot = this.next++ % this.buffers.length;
+    if (this.buffers[slot].byteLength < bytes) this.buffers[slot] = new ArrayBuffer(bytes);
+    return new Uint8Array(this.buffers[slot], 0, bytes);
+  }
+}
+
+/** The schema and the place and rows of every record batch. */
+function readIndex(file: FileHandle, path: string, size: number): Index {
+  const head = readAt(file, 0, Math.min(size, 4096));
+  if (isArrowFile(head)) return readFooter(file, path, size);
+  const start = new DataView(head.buffer, head.byteOffset, head.length);
+  if (head.length >= 8 && start.getUint32(0, true) === CONTINUATION) return readStream(file, path, size);
+  throw new InputError({
+    source: path,
+    expected: 'a trace (Arrow IPC file)',
+    found: describe(head),
+    advice: head.length ? 'nodewalk convert makes a trace of it if it reads the format' : undefined,
+  });
+}
+
+/** The index at the end of an Arrow file: footer, its length, magic. */
+function readFooter(file: FileHandle, path: string, size: number): Index {
+  const broken = (found: string) =>
+    new InputError({ source: path, expected: 'a complete Arrow file', found, advice: CONVERT_AGAIN });
+  const tail = readAt(file, Math.max(0, size - TAIL_BYTES), Math.min(size, TAIL_BYTES));
+  if (size < MAGIC_BYTES + 2 + TAIL_BYTES || !isArrowFile(tail.subarray(4))) {
+    throw broken(`its start but no end after ${size} bytes`);
+  }
+  const length = new DataView(tail.buffer, tail.byteOffset, 4).getInt32(0, true);
+  if (length <= 0 || length > size - TAIL_BYTES) throw broken(`a footer of ${length} bytes in a file of ${size}`);
+  const footer = decoded(readAt(file, size - TAIL_BYTES - length, length), Footer.decode);
+  if (!footer) throw broken('a footer that cannot be read');
+
+  const blocks: Block[] = [];
+  for (const { offset, metaDataLength: headerBytes, bodyLength: bodyBytes } of footer.recordBatches()) {
+    const at = `record batch ${blocks.length}`;
+    if (offset + headerBytes + bodyBytes > size) throw broken(`${at} ending after the ${size} bytes of the file`);
+    const sane = offset >= 0 && headerBytes >= 8 && bodyBytes >= 0;
+    const { message, header } = (sane && messageOf(readAt(file, offset, headerBytes))) || {};
+    const rows = message?.isRecordBatch() ? (header as RecordBatchHeader).length : -1;
+    if (rows < 0) throw broken(`something else at the place of ${at}`);
+    blocks.push({ offset, headerBytes, bodyBytes, rows });
+  }
+  return { schema: footer.schema, blocks };
+}
+
+/** The index of an Arrow stream, made by going from message to message. */
+function readStream(file: FileHandle, path: string, size: number): Index {
+  const broken = (found: string) =>
+    new InputError({ source: path, expected: 'a complete Arrow stream', found, advice: CONVERT_AGAIN });
+  const blocks: Block[] = [];
+  let schema: Schema | undefined;
+  for (let offset = 0; offset + 8 <= size;) {
+    const prefix = readAt(file, offset, 8);
+    const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getUint32(4, true);
+    if (length === 0) break;
+    const headerBytes = 8 + length;
+    if (offset + headerBytes > size) throw broken(`a message ending after the ${size} bytes of the file`);
+    const { message, header } = messageOf(readAt(file, offset, headerBytes)) ?? {};
+    if (!message || message.bodyLength < 0) throw broken(`something that is no message at byte ${offset}`);
+    const bodyBytes = message.bodyLength;
+    if (offset + headerBytes + bodyBytes > size) throw broken(`a message ending after the ${size} bytes of the file`);
+    if (message.isSchema()) schema = header as Schema;
+    else if (message.isRecordBatch()) {
+      blocks.push({ offset, headerBytes, bodyBytes, rows: (header as RecordBatchHeader).length });
+    }
+    offset += headerBytes + bodyBytes;
+  }
+  if (!schema) throw broken('no schema');
+  return { schema, blocks };
+}
+
+/** A message and its header, from the bytes that start with its continuation mark and length. */
+function messageOf(bytes: Uint8Array) {
+  return decoded(bytes, () => {
+    const mark = new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, true);
+    const message = Message.decode(bytes.subarray(mark === CONTINUATION ? 8 : 4));
+    return { message, header: message.header() };
+  });
+}
+
+/** apache-arrow's decoders throw whatever their flatbuffers run into when the bytes are not theirs. */
+function decoded<T>(bytes: Uint8Array, decode: (bytes: Uint8Array) => T): T | undefined {
+  try {
+    return decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads a few bytes at once: going through thousands of small headers, waiting for each would take far longer. */
+function readAt(file: FileHandle, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  return bytes.subarray(0, readSync(file.fd, bytes, 0, length, position));
+}
+
+/** Reads a block into memory of the ring. */
+async function readExactly(file: FileHandle, path: string, block: Block, memory: BufferRing): Promise<Uint8Array> {
+  const length = block.headerBytes + block.bodyBytes;
+  if (length > constants.MAX_LENGTH) {
+    throw new InputError({ source: path, expected: 'record batches below 4 GiB', found: `one of ${length} bytes` });
+  }
+  const bytes = memory.take(length);
+  for (let done = 0; done < length;) {
+    const { bytesRead } = await file.read(bytes, done, length - done, block.offset + done);
+    if (bytesRead === 0) {
+      throw new InputError({ source: path, expected: `${length} bytes`, found: `${done}`, advice: CONVERT_AGAIN });
+    }
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+/** The columns of one record batch, over its bytes. */
+function decode(path: string, places: readonly ColumnPlace[], block: Block, index: number, bytes: Uint8Array): Batch {
+  const header = messageOf(bytes.subarray(0, block.headerBytes))!.header as RecordBatchHeader;
+  const body = bytes.subarray(block.headerBytes);
+  const batch = { rows: block.rows } as Batch;
+  for (const { column, node, buffer } of places) {
+    const fault = (expected: string, found: string, advice?: string) =>
+      new InputError({ source: path, at: `record batch ${index}: column "${column.name}"`, expected, found, advice });
+    const nulls = header.nodes[node]?.nullCount ?? 0;
+    if (nulls !== 0) throw fault('no nulls', `${nulls}`, 'fill or drop them before writing the file');
+    const length = block.rows * column.array.BYTES_PER_ELEMENT;
+    const region = header.buffers[buffer + 1];
+    if (!region || region.offset < 0 || region.offset + region.length > body.length) {
+      throw fault('values inside the batch', 'none', CONVERT_AGAIN);
+    }
+    let values = body.subarray(region.offset, region.offset + region.length);
+    if (header.compression && length > 0) {
+      try {
+        values = unpack(header.compression.type, values, length);
+      } catch (error) {
+        throw fault('a compressed buffer', (error as Error).message, CONVERT_AGAIN);
+      }
+    }
+    if (values.length < length) throw fault(`${length} bytes of values`, `${values.length}`, CONVERT_AGAIN);
+    if (values.byteOffset % column.array.BYTES_PER_ELEMENT !== 0) values = values.slice(0, length);
+    Object.assign(batch, {
+      [column.name]: new column.array(values.buffer as ArrayBuffer, values.byteOffset, block.rows),
+    });
+  }
+  return batch;
+}
+
+type RecordBatchHeader = Extract<ReturnType<Message['header']>, { compression: unknown }>;
