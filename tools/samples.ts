@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { type Batch } from '../traces/batch.js';
 import { convert } from '../traces/convert.js';
 import { countRows, noRows } from '../traces/counts.js';
-import { UsageError } from '../traces/errors.js';
 import { PHASE_BEGIN, PHASE_END } from '../traces/events.js';
 import { metadataWith } from '../traces/metadata.js';
 import { TraceReader } from '../traces/reader.js';
@@ -105,7 +104,11 @@ function say(message: string): void {
 }
 
 async function main([captures, output = join('traces', 'samples')]: string[]): Promise<void> {
-  if (!captures) throw new UsageError('usage: node dist/tools/samples.js CAPTURES [OUTPUT]');
+  if (!captures) {
+    say('usage: node dist/tools/samples.js CAPTURES [OUTPUT]');
+    process.exitCode = 2;
+    return;
+  }
   const folder = await mkdtemp(join(tmpdir(), 'nodewalk-samples-'));
   try {
     for (const sample of SAMPLES) await cut(sample, captures, output, folder);

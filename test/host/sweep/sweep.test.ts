@@ -31,7 +31,7 @@ const results = (dir: string) => readFileSync(join(dir, 'results.arrow'));
 
 describe('a sweep', () => {
   it('gives the same results for any number of workers', async () => {
-    const [one, ...others] = await Promise.all([1, 2, 3, 12].map((jobs) => sweep(experiment, `jobs${jobs}`, { jobs })));
+    const [one, ...others] = await Promise.all([1, 2, 3].map((jobs) => sweep(experiment, `jobs${jobs}`, { jobs })));
     expect(one.manifest.cells.every(({ done }) => done)).toBe(true);
     for (const { dir } of others) expect(results(dir).equals(results(one.dir))).toBe(true);
   });
