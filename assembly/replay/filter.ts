@@ -24,7 +24,7 @@ import {
 } from '../layout';
 import { allocate } from '../memory/arena';
 import { CapturedPages, newCapturedPages, noteFrame } from './captured';
-import { Look, LOOK_BYTES } from './look';
+import { Look, LOOK_BYTES, LOOK_FETCH, LOOK_FETCH_SHIFT, LOOK_REMAPPED, LOOK_STORE } from './look';
 
 /** The most slots of a side. More would let less through, but also make more filters for the same set of lanes. */
 export const MAX_SLOTS: u32 = 16;
@@ -170,17 +170,19 @@ function frameDifferences(vas: usize, pas: usize, sides: u64, frames: usize, slo
 }
 
 /**
- * Notes a row's address in its slot and writes its look-up to `at`; returns where the next one goes: the same place when the page was in its
- * slot already. Without a branch, because whether a row of such a group passes cannot be predicted.
+ * Notes a row's address in its slot and writes its look-up to `at`; returns where the next one goes: the same place when the page was in
+ * its slot already. Without a branch, because whether a row of such a group passes cannot be predicted.
  */
 // @ts-ignore: decorator
 @inline
-function pass(at: usize, slot: usize, va: u64, pageShift: u64, context: u64, row: u32): usize {
+function pass(at: usize, recent: usize, va: u64, sides: u32, pageShift: u64, slotMask: u32, context: u64, number: u32): usize {
+  const side = sides & SIDE_BYTES;
+  const slot = recent + ((<u32>(va >> (pageShift - 3)) & slotMask) | side);
   const different = (load<u64>(slot) ^ va) >> pageShift;
   store<u64>(slot, va);
   store<u64>(at, va);
   store<u64>(at, context, offsetof<Look>('context'));
-  store<u32>(at, row, offsetof<Look>('cpu'));
+  store<u32>(at, number | (side << LOOK_FETCH_SHIFT), offsetof<Look>('cpu'));
   return different ? at + LOOK_BYTES : at;
 }
 
@@ -295,13 +297,17 @@ function runEight(filter: Filter, columns: BatchColumns, row: u32, cpu: FilterCp
     return;
   }
   const context = cpu.context;
-  const kinds = load<u64>(columns.kind + row);
+  const low = <u32>sides;
+  const high = <u32>(sides >> 32);
   let at = filter.looks + filter.lookCount * LOOK_BYTES;
-  for (let i: u32 = 0; i < 8; i++) {
-    const va = load<u64>(vas + i * 8);
-    const slot = recent + OFFSET(va, <u32>(sides >> (i * 8)), slotShift, slotMask);
-    at = pass(at, slot, va, pageShift, context, number | ((<u32>(kinds >> (i * 8)) & 3) << 16));
-  }
+  at = pass(at, recent, load<u64>(vas, 0), low, pageShift, slotMask, context, number);
+  at = pass(at, recent, load<u64>(vas, 8), low >> 8, pageShift, slotMask, context, number);
+  at = pass(at, recent, load<u64>(vas, 16), low >> 16, pageShift, slotMask, context, number);
+  at = pass(at, recent, load<u64>(vas, 24), low >> 24, pageShift, slotMask, context, number);
+  at = pass(at, recent, load<u64>(vas, 32), high, pageShift, slotMask, context, number);
+  at = pass(at, recent, load<u64>(vas, 40), high >> 8, pageShift, slotMask, context, number);
+  at = pass(at, recent, load<u64>(vas, 48), high >> 16, pageShift, slotMask, context, number);
+  at = pass(at, recent, load<u64>(vas, 56), high >> 24, pageShift, slotMask, context, number);
   filter.lookCount = <u32>(at - filter.looks) / LOOK_BYTES;
 }
 
@@ -399,8 +405,7 @@ function look(filter: Filter, cpu: FilterCpu, number: u32, kind: u8, va: u64, pa
   next.va = va;
   next.context = cpu.context;
   next.cpu = <u16>number;
-  next.kind = kind;
-  next.remapped = remapped;
+  next.flags = <u16>((side ? LOOK_FETCH : 0) | (kind == STORE ? LOOK_STORE : 0) | (remapped ? LOOK_REMAPPED : 0));
 }
 
 /** Empties every CPU's slots that hold the page `vpn`: its entries are about to leave every TLB. */

@@ -1,12 +1,12 @@
 // One lane's part of a replay: the look-ups of the accesses that the filter let through.
 
-import { FETCH, Lane, Level, Mapping, PA_UNKNOWN, STORE } from '../layout';
+import { Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
 import { DIRTIED, leafDescriptor } from '../paging/descriptor';
 import { findLeaf } from '../paging/map';
 import { Stat } from '../stats';
 import { insertLevel, invalidatePage, LEVEL, lookupLevel, PROBE, touchLevel } from '../tlb/hierarchy';
 import { ADD, mappedSize, walk } from '../tlb/walk';
-import { Look, LOOK_BYTES } from './look';
+import { Look, LOOK_BYTES, LOOK_FETCH, LOOK_REMAPPED, LOOK_STORE } from './look';
 
 /** Runs `count` look-ups (Look records at `looks`, their captured addresses at `pas`) through the lane. */
 export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void {
@@ -26,8 +26,8 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
     const va = look.va;
     const context = look.context;
     const block = blocks + <usize>look.cpu * blockBytes;
-    const fetch = look.kind == FETCH;
-    if (captured && look.remapped) remap(lane, block, va, context, load<u64>(pas + i * 8));
+    const fetch = (look.flags & LOOK_FETCH) != 0;
+    if (captured && look.flags & LOOK_REMAPPED) remap(lane, block, va, context, load<u64>(pas + i * 8));
     if (simple) {
       if (!touchLevel(fetch ? l1iProbe : l1dProbe, block, va, context)) {
         ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
@@ -40,7 +40,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
         insertLevel(l1, block, va, context, belowFirstLevel(lane, block, look, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN));
       }
     }
-    if (trackDirty && look.kind == STORE) markDirty(lane, block, va, context);
+    if (trackDirty && look.flags & LOOK_STORE) markDirty(lane, block, va, context);
   }
 }
 

@@ -19,7 +19,7 @@ import {
 } from './directory.js';
 import { untilInterrupted } from './interrupt.js';
 import { type Outcome } from './messages.js';
-import { hashedFiles, type Plan, planSweep } from './plan.js';
+import { hashedFiles, type Plan, type PlannedCell, planSweep } from './plan.js';
 import { runTasks } from './pool.js';
 import { writeResults } from './results.js';
 import { type CellTask, rowsOf, tasksOf } from './tasks.js';
@@ -57,19 +57,15 @@ export async function runSweep(experiment: Experiment, dir: string, options: Swe
   const earlier = earlierManifest(dir);
   const plan = await planSweep(experiment, hashedFiles(earlier), { quiet });
   prepareDirectory(dir);
-  const pending = new Map(plan.cells.toReversed().map((cell) => [cell.hash, cell]));
-  const done = new Set([...pending.keys()].filter((hash) => isDone(dir, hash)));
-  for (const hash of done) pending.delete(hash);
+  const hashes = new Set(plan.cells.map(({ hash }) => hash));
+  const done = new Set([...hashes].filter((hash) => isDone(dir, hash)));
   const were = plan.cells.filter(({ hash }) => done.has(hash)).length;
   if (were > 0) say(`${number(were)} of ${number(plan.cells.length)} cells were there already`);
   const save = () => saveManifest(dir, manifestOf(plan, done));
   if (isOther(earlier, plan)) for (const name of [RESULTS_FILE, REPORT_FILE]) rmSync(join(dir, name), { force: true });
   save();
 
-  const tasks = tasksOf(
-    [...pending.values()].sort((a, b) => a.index - b.index),
-    jobs,
-  );
+  const tasks = tasksOf(missing(plan, done), jobs);
   const failures: Failure[] = [];
   let saved = performance.now();
   const onOutcome = (task: CellTask, outcome: Outcome) => {
@@ -105,6 +101,12 @@ export async function runSweep(experiment: Experiment, dir: string, options: Swe
   const manifest = manifestOf(plan, done);
   if (!interrupted && failures.length === 0) await writeResults(dir, manifest);
   return { manifest, failures: merged(failures), interrupted };
+}
+
+/** The cells that are not done, the first of those that have the same hash. */
+function missing({ cells }: Plan, done: ReadonlySet<string>): PlannedCell[] {
+  const seen = new Set(done);
+  return cells.filter(({ hash }) => !seen.has(hash) && seen.add(hash));
 }
 
 /** Whether results that lie in the directory belong to other cells than the plan's. */
