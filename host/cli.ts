@@ -34,6 +34,12 @@ function program(): Command {
   return root;
 }
 
+// A reader that has seen enough (head, less) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
 try {
   await program().parseAsync();
 } catch (error) {

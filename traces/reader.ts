@@ -1,6 +1,6 @@
 // Reads a trace batch by batch with bounded memory: an Arrow IPC file, or the same messages as a stream in a file.
-// Opening it finds every record batch; reading takes one file read per batch, several in flight, and hands out typed
-// arrays over the bytes as they are (only compressed or misaligned buffers are copied).
+// Opening it finds every record batch; reading takes the bytes of the columns that are wanted, several batches in flight,
+// and hands out typed arrays over them as they are (only compressed or misaligned buffers are copied).
 
 import { constants } from 'node:buffer';
 import { readSync } from 'node:fs';
@@ -16,18 +16,28 @@ import { placeColumns, type ColumnPlace } from './schema.js';
 import { describe, isArrowFile } from './sniff.js';
 import { sliceBatch } from './writer.js';
 
-/** Rows [from, to), counted from 0; the whole trace by default. */
+/** Rows [from, to), counted from 0, and their columns; everything by default. */
 export interface RowRange {
   from?: number;
   to?: number;
+  columns?: readonly ColumnName[];
 }
 
-/** A record batch in the file: its message, then its body. */
+/** A record batch in the file. */
 interface Block {
-  offset: number;
-  headerBytes: number;
+  /** Where its body starts. */
+  body: number;
   bodyBytes: number;
+  header: RecordBatchHeader;
   rows: number;
+}
+
+/** A column's values in one batch: where they are in the file, how many bytes they take there, and unpacked. */
+interface Region {
+  place: ColumnPlace;
+  from: number;
+  bytes: number;
+  unpackedBytes: number;
 }
 
 interface Index {
@@ -42,6 +52,8 @@ const TAIL_BYTES = 4 + MAGIC_BYTES;
 const CONTINUATION = 0xffff_ffff;
 /** Reads in flight ahead of the batch that is being used. */
 const READ_AHEAD = 3;
+/** Columns closer together than this are read together: a read costs more than these bytes. */
+const GAP_BYTES = 64 * 1024;
 const CONVERT_AGAIN = 'the file is truncated or damaged; convert or copy it again';
 
 /** An open trace. */
@@ -89,14 +101,16 @@ export class TraceReader {
    * The rows in order, in the file's own batches. A batch and its arrays are valid until the next batch is asked for:
    * their memory is used again. Throws InputError for nulls and damaged batches.
    */
-  async *batches({ from = 0, to = this.rows }: RowRange = {}): AsyncGenerator<Batch> {
+  async *batches({ from = 0, to = this.rows, columns = this.columns }: RowRange = {}): AsyncGenerator<Batch> {
     const wanted = overlapping(this.blocks, from, to);
-    const pending: Promise<Uint8Array>[] = [];
+    const places = this.places.filter(({ column }) => columns.includes(column.name));
+    const names = places.map(({ column }) => column.name);
+    const pending: Promise<Batch>[] = [];
     const memory = new BufferRing(READ_AHEAD + 1);
     const readNext = () => {
       const next = wanted[started++];
       if (!next) return;
-      const read = readExactly(this.file, this.path, next.block, memory);
+      const read = readBatch(this.file, this.path, places, next.block, next.index, memory);
       // A read that fails is reported when its turn comes, and must not count as unhandled until then.
       read.catch(() => {});
       pending.push(read);
@@ -104,13 +118,12 @@ export class TraceReader {
     let started = 0;
     try {
       for (let i = 0; i < READ_AHEAD; i++) readNext();
-      for (const { block, index, first } of wanted) {
-        const bytes = await pending.shift()!;
+      for (const { block, first } of wanted) {
+        const batch = await pending.shift()!;
         readNext();
-        const batch = decode(this.path, this.places, block, index, bytes);
         const start = Math.max(0, from - first);
         const end = Math.min(block.rows, to - first);
-        yield end - start === block.rows ? batch : sliceBatch(batch, this.columns, start, end);
+        yield end - start === block.rows ? batch : sliceBatch(batch, names, start, end);
       }
     } finally {
       await Promise.allSettled(pending);
@@ -178,9 +191,8 @@ function readFooter(file: FileHandle, path: string, size: number): Index {
     if (offset + headerBytes + bodyBytes > size) throw broken(`${at} ending after the ${size} bytes of the file`);
     const sane = offset >= 0 && headerBytes >= 8 && bodyBytes >= 0;
     const { message, header } = (sane && messageOf(readAt(file, offset, headerBytes))) || {};
-    const rows = message?.isRecordBatch() ? (header as RecordBatchHeader).length : -1;
-    if (rows < 0) throw broken(`something else at the place of ${at}`);
-    blocks.push({ offset, headerBytes, bodyBytes, rows });
+    if (!message?.isRecordBatch()) throw broken(`something else at the place of ${at}`);
+    blocks.push(blockOf(header as RecordBatchHeader, offset + headerBytes, bodyBytes));
   }
   return { schema: footer.schema, blocks };
 }
@@ -202,9 +214,7 @@ function readStream(file: FileHandle, path: string, size: number): Index {
     const bodyBytes = message.bodyLength;
     if (offset + headerBytes + bodyBytes > size) throw broken(`a message ending after the ${size} bytes of the file`);
     if (message.isSchema()) schema = header as Schema;
-    else if (message.isRecordBatch()) {
-      blocks.push({ offset, headerBytes, bodyBytes, rows: (header as RecordBatchHeader).length });
-    }
+    else if (message.isRecordBatch()) blocks.push(blockOf(header as RecordBatchHeader, offset + headerBytes, bodyBytes));
     offset += headerBytes + bodyBytes;
   }
   if (!schema) throw broken('no schema');
@@ -235,53 +245,102 @@ function readAt(file: FileHandle, position: number, length: number): Uint8Array 
   return bytes.subarray(0, readSync(file.fd, bytes, 0, length, position));
 }
 
-/** Reads a block into memory of the ring. */
-async function readExactly(file: FileHandle, path: string, block: Block, memory: BufferRing): Promise<Uint8Array> {
-  const length = block.headerBytes + block.bodyBytes;
-  if (length > constants.MAX_LENGTH) {
-    throw new InputError({ source: path, expected: 'record batches below 4 GiB', found: `one of ${length} bytes` });
+function blockOf(header: RecordBatchHeader, body: number, bodyBytes: number): Block {
+  return { header, body, bodyBytes, rows: header.length };
+}
+
+/** Reads the columns of one record batch into memory of the ring. */
+async function readBatch(
+  file: FileHandle,
+  path: string,
+  places: readonly ColumnPlace[],
+  block: Block,
+  index: number,
+  memory: BufferRing,
+): Promise<Batch> {
+  const runs = runsOf(places.map((place) => regionOf(path, block, index, place)));
+  const total = runs.reduce((sum, { from, to }) => sum + aligned(to - from), 0);
+  if (total > constants.MAX_LENGTH) {
+    throw new InputError({ source: path, expected: 'record batches below 4 GiB', found: `one of ${total} bytes` });
   }
-  const bytes = memory.take(length);
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await file.read(bytes, done, length - done, block.offset + done);
+  const bytes = memory.take(total);
+  const batch = { rows: block.rows } as Batch;
+  let at = 0;
+  for (const { from, to, regions } of runs) {
+    const run = bytes.subarray(at, at + (to - from));
+    await readExactly(file, path, run, from);
+    for (const region of regions) Object.assign(batch, decode(path, block, index, region, run.subarray(region.from - from)));
+    at += aligned(run.length);
+  }
+  return batch;
+}
+
+/** Where a column's values lie; throws when they cannot be there or have nulls among them. */
+function regionOf(path: string, { header, body, bodyBytes, rows }: Block, index: number, place: ColumnPlace): Region {
+  const { column, node, buffer } = place;
+  const nulls = header.nodes[node]?.nullCount ?? 0;
+  if (nulls !== 0) {
+    throw columnFault(path, index, column.name, 'no nulls', `${nulls}`, 'fill or drop them before writing the file');
+  }
+  const values = header.buffers[buffer + 1];
+  if (!values || values.offset < 0 || values.length < 0 || values.offset + values.length > bodyBytes || rows < 0) {
+    throw columnFault(path, index, column.name, 'values inside the batch', 'none');
+  }
+  const unpackedBytes = rows * column.array.BYTES_PER_ELEMENT;
+  if (!header.compression && values.length < unpackedBytes) {
+    throw columnFault(path, index, column.name, `${unpackedBytes} bytes of values`, `${values.length}`);
+  }
+  return { place, from: body + values.offset, bytes: values.length, unpackedBytes };
+}
+
+/** The stretches of the file that hold the regions. */
+function runsOf(regions: readonly Region[]): { from: number; to: number; regions: Region[] }[] {
+  const runs: { from: number; to: number; regions: Region[] }[] = [];
+  for (const region of [...regions].sort((a, b) => a.from - b.from)) {
+    const last = runs.at(-1);
+    const to = region.from + region.bytes;
+    if (last && region.from - last.to <= GAP_BYTES) {
+      last.to = Math.max(last.to, to);
+      last.regions.push(region);
+    } else runs.push({ from: region.from, to, regions: [region] });
+  }
+  return runs;
+}
+
+/** Runs start at multiples of 8 in memory as bodies do in the file, so that columns can be used in place. */
+const aligned = (bytes: number) => Math.ceil(bytes / 8) * 8;
+
+async function readExactly(file: FileHandle, path: string, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done);
     if (bytesRead === 0) {
-      throw new InputError({ source: path, expected: `${length} bytes`, found: `${done}`, advice: CONVERT_AGAIN });
+      const found = `${done}`;
+      throw new InputError({ source: path, expected: `${bytes.length} bytes`, found, advice: CONVERT_AGAIN });
     }
     done += bytesRead;
   }
-  return bytes;
 }
 
-/** The columns of one record batch, over its bytes. */
-function decode(path: string, places: readonly ColumnPlace[], block: Block, index: number, bytes: Uint8Array): Batch {
-  const header = messageOf(bytes.subarray(0, block.headerBytes))!.header as RecordBatchHeader;
-  const body = bytes.subarray(block.headerBytes);
-  const batch = { rows: block.rows } as Batch;
-  for (const { column, node, buffer } of places) {
-    const fault = (expected: string, found: string, advice?: string) =>
-      new InputError({ source: path, at: `record batch ${index}: column "${column.name}"`, expected, found, advice });
-    const nulls = header.nodes[node]?.nullCount ?? 0;
-    if (nulls !== 0) throw fault('no nulls', `${nulls}`, 'fill or drop them before writing the file');
-    const length = block.rows * column.array.BYTES_PER_ELEMENT;
-    const region = header.buffers[buffer + 1];
-    if (!region || region.offset < 0 || region.offset + region.length > body.length) {
-      throw fault('values inside the batch', 'none', CONVERT_AGAIN);
+/** One column of a record batch, `bytes` starting with its values. */
+function decode(path: string, { header, rows }: Block, index: number, region: Region, bytes: Uint8Array): Partial<Batch> {
+  const { column } = region.place;
+  let values = bytes.subarray(0, region.bytes);
+  if (header.compression && region.unpackedBytes > 0) {
+    try {
+      values = unpack(header.compression.type, values, region.unpackedBytes);
+    } catch (error) {
+      throw columnFault(path, index, column.name, 'a compressed buffer', (error as Error).message);
     }
-    let values = body.subarray(region.offset, region.offset + region.length);
-    if (header.compression && length > 0) {
-      try {
-        values = unpack(header.compression.type, values, length);
-      } catch (error) {
-        throw fault('a compressed buffer', (error as Error).message, CONVERT_AGAIN);
-      }
+    if (values.length < region.unpackedBytes) {
+      throw columnFault(path, index, column.name, `${region.unpackedBytes} bytes of values`, `${values.length}`);
     }
-    if (values.length < length) throw fault(`${length} bytes of values`, `${values.length}`, CONVERT_AGAIN);
-    if (values.byteOffset % column.array.BYTES_PER_ELEMENT !== 0) values = values.slice(0, length);
-    Object.assign(batch, {
-      [column.name]: new column.array(values.buffer as ArrayBuffer, values.byteOffset, block.rows),
-    });
   }
-  return batch;
+  if (values.byteOffset % column.array.BYTES_PER_ELEMENT !== 0) values = values.slice(0, region.unpackedBytes);
+  return { [column.name]: new column.array(values.buffer as ArrayBuffer, values.byteOffset, rows) };
+}
+
+function columnFault(path: string, index: number, name: ColumnName, expected: string, found: string, advice = CONVERT_AGAIN) {
+  return new InputError({ source: path, at: `record batch ${index}: column "${name}"`, expected, found, advice });
 }
 
 type RecordBatchHeader = Extract<ReturnType<Message['header']>, { compression: unknown }>;

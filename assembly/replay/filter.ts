@@ -186,31 +186,26 @@ function pass(at: usize, recent: usize, va: u64, sides: u32, pageShift: u64, slo
   return different ? at + LOOK_BYTES : at;
 }
 
-/** The sum of the eight bytes of `x`. */
+/** Whether the rows of a group from `row` on all have the context `context`. */
 // @ts-ignore: decorator
 @inline
-function SUM_OF_BYTES(x: u64): u64 {
-  const pairs = (x & 0x00ff_00ff_00ff_00ff) + ((x >> 8) & 0x00ff_00ff_00ff_00ff);
-  return (pairs * 0x0001_0001_0001_0001) >> 48;
-}
-
-/** Whether eight rows from `row` on all have the context that `cpu` is in. */
-function sameContext(columns: BatchColumns, row: u32, cpu: FilterCpu): bool {
-  const context = cpu.context;
+function sameContext(columns: BatchColumns, row: u32, context: u64): bool {
+  let different = i64x2.splat(0);
   if (columns.mode) {
-    const regime = ((context >> 8) & 0xff) * ONES;
-    if ((load<u64>(columns.mode + row) & (REGIME_MASK * ONES)) != regime) return false;
+    const regime = i8x16.splat(<i8>(context >> 8));
+    different = v128.xor(v128.and(v128.load(columns.mode + row), i8x16.splat(REGIME_MASK)), regime);
   }
   if (columns.asid) {
     const asid = i32x4.splat(<i32>(context >> 32));
     const at = columns.asid + row * 4;
-    if (v128.any_true(v128.or(v128.xor(v128.load(at), asid), v128.xor(v128.load(at, 16), asid)))) return false;
+    for (let i: u32 = 0; i < GROUP * 4; i += 16) different = v128.or(different, v128.xor(v128.load(at + i), asid));
   }
   if (columns.vm) {
     const vm = i16x8.splat(<i16>(context >> 16));
-    if (v128.any_true(v128.xor(v128.load(columns.vm + row * 2), vm))) return false;
+    const at = columns.vm + row * 2;
+    different = v128.or(different, v128.or(v128.xor(v128.load(at), vm), v128.xor(v128.load(at, 16), vm)));
   }
-  return true;
+  return !v128.any_true(different);
 }
 
 /**
@@ -244,6 +239,7 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
   if (cpu.cold) return row;
   const recent = changetype<usize>(cpu) + RECENT;
   const hasContext = columns.mode != 0 || columns.asid != 0 || columns.vm != 0;
+  const context = cpu.context;
   const insns = columns.insns;
   const number8 = i16x8.splat(<i16>number);
   const fetchKind = i8x16.splat(FETCH);
@@ -251,13 +247,15 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
   const side = i8x16.splat(<i8>SIDE_BYTES);
   let fetches: u64 = 0;
   let stores: u64 = 0;
+  // A segment's rows have too few instructions to overflow a lane.
+  let insnSums = i32x4.splat(0);
   const first = row;
   for (; row + GROUP <= to; row += GROUP) {
     const cpus = columns.cpu + row * 2;
     if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) break;
     const kinds = v128.load(columns.kind + row);
     if (v128.any_true(i8x16.gt_u(kinds, storeKind))) break;
-    if (hasContext && !(sameContext(columns, row, cpu) && sameContext(columns, row + 8, cpu))) break;
+    if (hasContext && !sameContext(columns, row, context)) break;
     const isFetch = i8x16.eq(kinds, fetchKind);
     const sides = v128.and(isFetch, side);
     runEight(filter, columns, row, cpu, number, i64x2.extract_lane(sides, 0), recent);
@@ -266,12 +264,14 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
     stores += popcnt(i8x16.bitmask(i8x16.eq(kinds, storeKind)));
     if (insns) {
       const counted = v128.and(v128.load(insns + row), isFetch);
-      cpu.insns += SUM_OF_BYTES(i64x2.extract_lane(counted, 0)) + SUM_OF_BYTES(i64x2.extract_lane(counted, 1));
+      insnSums = i32x4.add(insnSums, i32x4.extadd_pairwise_i16x8_u(i16x8.extadd_pairwise_i8x16_u(counted)));
     }
   }
   cpu.fetches += fetches;
   cpu.stores += stores;
   cpu.loads += <u64>(row - first) - fetches - stores;
+  cpu.insns += <u64>i32x4.extract_lane(insnSums, 0) + <u64>i32x4.extract_lane(insnSums, 1);
+  cpu.insns += <u64>i32x4.extract_lane(insnSums, 2) + <u64>i32x4.extract_lane(insnSums, 3);
   return row;
 }
 

@@ -8,7 +8,7 @@ import { TraceReader } from '../../traces/reader.js';
 import { type Config } from '../config/schema.js';
 import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
 import { packageVersion } from '../paths.js';
-import { type LaneResult, Replayer } from './replayer.js';
+import { type LaneResult, replayedColumns, Replayer } from './replayer.js';
 import { summarizeLane } from './summarize.js';
 import { type Topology, topologyOf } from './topology.js';
 
@@ -37,7 +37,7 @@ export async function replayTrace(path: string, configs: readonly Config[], opti
     for (const { config } of cells) requireColumns(reader, config);
 
     const started = performance.now();
-    const source = { path, columns: reader.columns, regions: metadata?.regions ?? [] };
+    const source = { path, columns: replayedColumns(reader.columns, configs), regions: metadata?.regions ?? [] };
     const groups = grouped(cells).map((group) => ({
       group,
       replayer: new Replayer(
@@ -47,7 +47,7 @@ export async function replayTrace(path: string, configs: readonly Config[], opti
       ),
     }));
     let done = 0;
-    for await (const batch of reader.batches()) {
+    for await (const batch of reader.batches({ columns: replayedColumns(reader.columns, configs) })) {
       options.signal?.throwIfAborted();
       for (const { replayer } of groups) replayer.feed(batch);
       options.onProgress?.((done += batch.rows), rows);
@@ -85,7 +85,7 @@ function grouped(cells: readonly Cell[]): Cell[][] {
 /** How many CPUs the rows of a trace name, for traces whose metadata does not say. */
 async function countCpus(reader: TraceReader): Promise<number> {
   let highest = 0;
-  for await (const { cpu, rows } of reader.batches()) {
+  for await (const { cpu, rows } of reader.batches({ columns: ['cpu'] })) {
     for (let row = 0; row < rows; row++) if (cpu[row] > highest) highest = cpu[row];
   }
   return highest + 1;

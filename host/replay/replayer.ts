@@ -54,6 +54,14 @@ interface Phase {
   begin: Counters[] | null;
 }
 
+/** Those of a trace's columns that the configurations read. */
+export function replayedColumns(columns: readonly ColumnName[], configs: readonly Config[]): ColumnName[] {
+  const unread = new Set<ColumnName>(columns.filter((name) => !Object.values<ColumnName>(REPLAYED).includes(name)));
+  if (configs.every(({ replay }) => replay.mapping !== 'captured')) unread.add('pa');
+  if (configs.every(({ replay }) => !replay.splitPages)) unread.add('size');
+  return columns.filter((name) => !unread.has(name));
+}
+
 /** All lanes of a replayer must have the same `replay.phases` and the same number of CPUs. */
 export class Replayer {
   readonly core: Core;
@@ -82,7 +90,7 @@ export class Replayer {
     this.core = instantiateCore(build);
     const { core } = this;
     this.attached = Object.entries(REPLAYED)
-      .filter(([, name]) => source.columns.includes(name))
+      .filter(([, name]) => replayedColumns(source.columns, configs).includes(name))
       .map(([member, name]) => {
         const rowBytes = ROW_BYTES[name];
         return { name, rowBytes, at: core.attachColumn(core.Column[member], BATCH_ROWS * rowBytes) };
