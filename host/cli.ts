@@ -54,6 +54,8 @@ function failed(error: unknown): number {
     process.stderr.write(`nodewalk: ${error.message}\n`);
     return error.exitCode;
   }
-  process.stderr.write(`nodewalk: internal error, please report it:\n${error instanceof Error ? error.stack : String(error)}\n`);
+  process.stderr.write(
+    `nodewalk: internal error, please report it:\n${error instanceof Error ? error.stack : String(error)}\n`,
+  );
   return 1;
 }

@@ -214,7 +214,8 @@ function readStream(file: FileHandle, path: string, size: number): Index {
     const bodyBytes = message.bodyLength;
     if (offset + headerBytes + bodyBytes > size) throw broken(`a message ending after the ${size} bytes of the file`);
     if (message.isSchema()) schema = header as Schema;
-    else if (message.isRecordBatch()) blocks.push(blockOf(header as RecordBatchHeader, offset + headerBytes, bodyBytes));
+    else if (message.isRecordBatch())
+      blocks.push(blockOf(header as RecordBatchHeader, offset + headerBytes, bodyBytes));
     offset += headerBytes + bodyBytes;
   }
   if (!schema) throw broken('no schema');
@@ -269,7 +270,8 @@ async function readBatch(
   for (const { from, to, regions } of runs) {
     const run = bytes.subarray(at, at + (to - from));
     await readExactly(file, path, run, from);
-    for (const region of regions) Object.assign(batch, decode(path, block, index, region, run.subarray(region.from - from)));
+    for (const region of regions)
+      Object.assign(batch, decode(path, block, index, region, run.subarray(region.from - from)));
     at += aligned(run.length);
   }
   return batch;
@@ -322,7 +324,13 @@ async function readExactly(file: FileHandle, path: string, bytes: Uint8Array, po
 }
 
 /** One column of a record batch, `bytes` starting with its values. */
-function decode(path: string, { header, rows }: Block, index: number, region: Region, bytes: Uint8Array): Partial<Batch> {
+function decode(
+  path: string,
+  { header, rows }: Block,
+  index: number,
+  region: Region,
+  bytes: Uint8Array,
+): Partial<Batch> {
   const { column } = region.place;
   let values = bytes.subarray(0, region.bytes);
   if (header.compression && region.unpackedBytes > 0) {
@@ -339,7 +347,14 @@ function decode(path: string, { header, rows }: Block, index: number, region: Re
   return { [column.name]: new column.array(values.buffer as ArrayBuffer, values.byteOffset, rows) };
 }
 
-function columnFault(path: string, index: number, name: ColumnName, expected: string, found: string, advice = CONVERT_AGAIN) {
+function columnFault(
+  path: string,
+  index: number,
+  name: ColumnName,
+  expected: string,
+  found: string,
+  advice = CONVERT_AGAIN,
+) {
   return new InputError({ source: path, at: `record batch ${index}: column "${name}"`, expected, found, advice });
 }
 

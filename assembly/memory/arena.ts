@@ -14,7 +14,7 @@ export function allocate(bytes: usize, alignment: usize = 64): usize {
   const block = (top + alignment - 1) & ~(alignment - 1);
   const end = block + bytes;
   if (end < block) unreachable();
-  const have = (<usize>memory.size()) * WASM_PAGE;
+  const have = <usize>memory.size() * WASM_PAGE;
   // A memory of the full 4 GiB has a size that wraps to 0 in 32 bits; the last page is never handed out, so it cannot.
   if (end > have) {
     const need = (end - have + WASM_PAGE - 1) / WASM_PAGE;

@@ -41,7 +41,7 @@ export function allocateTable(lane: Lane, cpuNode: u32): u64 {
   const number = lane.tablePages++;
   const offset: u64 = (<u64>number) << lane.pageShift;
   if (offset >= (<u64>1) << 32) unreachable();
-  const chunk = lane.chunks + (<usize>(offset >> CHUNK_SHIFT) << 2);
+  const chunk = lane.chunks + ((<usize>(offset >> CHUNK_SHIFT)) << 2);
   if (load<u32>(chunk) == 0) store<u32>(chunk, <u32>allocate(1 << CHUNK_SHIFT));
   const node = tableNode(lane, cpuNode, number);
   const total = lane.tableBytes + node * 8;

@@ -6,6 +6,7 @@
 import { PA_UNKNOWN } from '../layout';
 import { allocate } from '../memory/arena';
 
+
 @unmanaged
 class Page {
   vpn: u64;
@@ -54,7 +55,7 @@ export function noteFrame(table: CapturedPages, vpn: u64, context: u64, pfn: u64
 
 function slot(table: CapturedPages, vpn: u64, key: u64): Page {
   const mask = table.mask;
-  let i = <u32>(((vpn ^ key) * 0x9e37_79b9_7f4a_7c15) >> 32) & mask;
+  let i = (<u32>(((vpn ^ key) * 0x9e37_79b9_7f4a_7c15) >> 32)) & mask;
   while (true) {
     const page = changetype<Page>(table.pages + i * PAGE_BYTES);
     if (!page.key || (page.vpn == vpn && page.key == key)) return page;

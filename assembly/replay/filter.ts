@@ -119,7 +119,7 @@ function forget(filter: Filter, cpu: FilterCpu): void {
 // @ts-ignore: decorator
 @inline
 function SLOT(cpu: usize, table: u32, side: u32, vpn: u64, mask: u32): usize {
-  return cpu + table + side * SIDE_BYTES + ((<u32>vpn & mask) << 3);
+  return cpu + table + side * SIDE_BYTES + (((<u32>vpn) & mask) << 3);
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -131,7 +131,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 // @ts-ignore: decorator
 @inline
 function OFFSET(va: u64, sides: u32, slotShift: u64, slotMask: u32): usize {
-  return (<u32>(va >> slotShift) & slotMask) | (sides & SIDE_BYTES);
+  return ((<u32>(va >> slotShift)) & slotMask) | (sides & SIDE_BYTES);
 }
 
 /** What the addresses of eight rows have that those in their slots have not: below pageShift anything, above it 0 if no page differs. */
@@ -175,9 +175,18 @@ function frameDifferences(vas: usize, pas: usize, sides: u64, frames: usize, slo
  */
 // @ts-ignore: decorator
 @inline
-function pass(at: usize, recent: usize, va: u64, sides: u32, pageShift: u64, slotMask: u32, context: u64, number: u32): usize {
+function pass(
+  at: usize,
+  recent: usize,
+  va: u64,
+  sides: u32,
+  pageShift: u64,
+  slotMask: u32,
+  context: u64,
+  number: u32,
+): usize {
   const side = sides & SIDE_BYTES;
-  const slot = recent + ((<u32>(va >> (pageShift - 3)) & slotMask) | side);
+  const slot = recent + (((<u32>(va >> (pageShift - 3))) & slotMask) | side);
   const different = (load<u64>(slot) ^ va) >> pageShift;
   store<u64>(slot, va);
   store<u64>(at, va);
@@ -278,7 +287,15 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
 /** Passes on those of eight rows whose page is not in its slot. */
 // @ts-ignore: decorator
 @inline
-function runEight(filter: Filter, columns: BatchColumns, row: u32, cpu: FilterCpu, number: u32, sides: u64, recent: usize): void {
+function runEight(
+  filter: Filter,
+  columns: BatchColumns,
+  row: u32,
+  cpu: FilterCpu,
+  number: u32,
+  sides: u64,
+  recent: usize,
+): void {
   const pageShift = <u64>filter.pageShift;
   const slotShift = pageShift - 3;
   const slotMask = (filter.slots - 1) << 3;
@@ -292,7 +309,14 @@ function runEight(filter: Filter, columns: BatchColumns, row: u32, cpu: FilterCp
   if (!(different >> pageShift)) return;
   if (pas) {
     for (const end = row + 8; row < end; row++) {
-      look(filter, cpu, number, load<u8>(columns.kind + row), load<u64>(columns.va + row * 8), load<u64>(pas + row * 8));
+      look(
+        filter,
+        cpu,
+        number,
+        load<u8>(columns.kind + row),
+        load<u64>(columns.va + row * 8),
+        load<u64>(pas + row * 8),
+      );
     }
     return;
   }
@@ -417,7 +441,7 @@ function forgetPage(filter: Filter, vpn: u64): void {
       const slot = SLOT(changetype<usize>(cpu), RECENT, side, vpn, mask);
       if (load<u64>(slot) >> filter.pageShift != vpn) continue;
       if (filter.slots == 1) cpu.cold |= 1 << side;
-      else store<u64>(slot, EMPTY_SLOT(filter, <u32>vpn & mask));
+      else store<u64>(slot, EMPTY_SLOT(filter, (<u32>vpn) & mask));
     }
     const stored = SLOT(changetype<usize>(cpu), STORED, 0, vpn, mask);
     if (load<u64>(stored) == vpn) store<u64>(stored, NO_VPN);

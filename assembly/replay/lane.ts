@@ -37,7 +37,13 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
       const l1 = fetch ? l1i : l1d;
       if (lookupLevel(l1, block, va, context) < 0) {
         ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
-        insertLevel(l1, block, va, context, belowFirstLevel(lane, block, look, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN));
+        insertLevel(
+          l1,
+          block,
+          va,
+          context,
+          belowFirstLevel(lane, block, look, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN),
+        );
       }
     }
     if (trackDirty && look.flags & LOOK_STORE) markDirty(lane, block, va, context);

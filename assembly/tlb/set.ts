@@ -40,7 +40,10 @@ export function touch(set: usize, ways: u32, tag: u64, context: u64): bool {
     v128.store(entry, v128.bitselect(here, above, found));
     // All ones when both halves are equal.
     const half = i64x2.eq(here, key);
-    found = v128.or(found, v128.and(half, i8x16.shuffle(half, half, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)));
+    found = v128.or(
+      found,
+      v128.and(half, i8x16.shuffle(half, half, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)),
+    );
     above = here;
   }
   return v128.any_true(found);

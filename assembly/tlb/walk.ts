@@ -13,7 +13,7 @@ import { insertWalkCache, lookupWalkCache, NO_TABLE, WALK_CACHE_ENTRIES } from '
 // @ts-ignore: decorator
 @inline
 export function ADD(block: usize, stat: Stat, n: u64): void {
-  const counter = block + (<usize>stat << 3);
+  const counter = block + ((<usize>stat) << 3);
   store<u64>(counter, load<u64>(counter) + n);
 }
 
@@ -38,7 +38,8 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     start = lookupWalkCache(lane, block, cached, va, context);
     if (start != NO_TABLE) break;
   }
-  if (start != NO_TABLE) ADD(block, lane.arch == Arch.X86 ? Stat.WalkCache_HitsPde + cached - 1 : Stat.WalkCache_HitsL2 + cached - 1, 1);
+  if (start != NO_TABLE)
+    ADD(block, lane.arch == Arch.X86 ? Stat.WalkCache_HitsPde + cached - 1 : Stat.WalkCache_HitsL2 + cached - 1, 1);
   const from = start != NO_TABLE ? cached - 1 : root;
   const cpuNode = NODE_OF_CPU(lane, cpu);
   let size = leafSize(lane, start, from, va, context);
@@ -47,7 +48,15 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     mapPage(lane, cpuNode, context, va, pa);
     size = leafSize(lane, start, from, va, context);
   }
-  readTables(lane, block, cpuNode, start == NO_TABLE ? load<u64>(rootSlot(lane, context, va)) - 1 : start, from, va, context);
+  readTables(
+    lane,
+    block,
+    cpuNode,
+    start == NO_TABLE ? load<u64>(rootSlot(lane, context, va)) - 1 : start,
+    from,
+    va,
+    context,
+  );
   return <u32>size;
 }
 

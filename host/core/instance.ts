@@ -85,6 +85,8 @@ export function instantiateCore(build: Build = 'release'): Core {
 /** An exported enum arrives as globals under its members' names, beside the reverse names under its values. */
 function enumOf(exported: unknown): CoreEnum {
   const members = Object.entries(exported as Record<string, unknown>);
-  const globals = members.filter((member): member is [string, WebAssembly.Global] => member[1] instanceof WebAssembly.Global);
+  const globals = members.filter(
+    (member): member is [string, WebAssembly.Global] => member[1] instanceof WebAssembly.Global,
+  );
   return Object.fromEntries(globals.map(([name, global]) => [name, Number(global.value)]));
 }

@@ -24,7 +24,12 @@ export function addLane(core: Core, config: Config, topology: Topology, regions:
   const [tables, tableNode] = policy(core, config.memory.tables);
   core.setPlacement(lane, data, dataNode, tables, tableNode);
   const { mapping, dirty, splitPages } = config.replay;
-  core.setReplay(lane, mapping === 'captured' ? core.Mapping.Captured : core.Mapping.Demand, dirty === 'tracked', splitPages);
+  core.setReplay(
+    lane,
+    mapping === 'captured' ? core.Mapping.Captured : core.Mapping.Demand,
+    dirty === 'tracked',
+    splitPages,
+  );
   core.startLane(lane);
   return lane;
 }
@@ -74,7 +79,9 @@ function setPages(
   // A page may get any size below the policy's where it does not fit; without rules every page fits.
   const used =
     rules.length > 0
-      ? pageSizes(paging).map(number).filter((size) => size <= largest)
+      ? pageSizes(paging)
+          .map(number)
+          .filter((size) => size <= largest)
       : [number(fallback)];
   core.setPageSizes(lane, number(fallback), mask(used));
   for (const rule of rules) {
@@ -84,7 +91,8 @@ function setPages(
 
 /** The addresses that a rule names, both ends inclusive. */
 function stretches(rule: PageRule, regions: TraceMetadata['regions']): [bigint, bigint][] {
-  if (rule.region === undefined) return [[BigInt(rule.from ?? 0), rule.to === undefined ? LAST_ADDRESS : BigInt(rule.to) - 1n]];
+  if (rule.region === undefined)
+    return [[BigInt(rule.from ?? 0), rule.to === undefined ? LAST_ADDRESS : BigInt(rule.to) - 1n]];
   const named = regions.filter((region) => region.name === rule.region && region.bytes > 0);
   if (named.length === 0) {
     const names = [...new Set(regions.map((region) => region.name))].join(', ') || 'no region at all';
@@ -95,6 +103,10 @@ function stretches(rule: PageRule, regions: TraceMetadata['regions']): [bigint, 
 
 function policy(core: Core, placement: Placement): [policy: number, node: number] {
   if (typeof placement === 'object') return [core.Policy.Node, placement.node];
-  const policies = { 'first-touch': core.Policy.FirstTouch, local: core.Policy.Local, interleave: core.Policy.Interleave };
+  const policies = {
+    'first-touch': core.Policy.FirstTouch,
+    local: core.Policy.Local,
+    interleave: core.Policy.Interleave,
+  };
   return [policies[placement], 0];
 }

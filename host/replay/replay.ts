@@ -28,7 +28,11 @@ interface Cell {
 }
 
 /** One summary per configuration, in their order; `run.workers` is 1. */
-export async function replayTrace(path: string, configs: readonly Config[], options: ReplayOptions = {}): Promise<Summary[]> {
+export async function replayTrace(
+  path: string,
+  configs: readonly Config[],
+  options: ReplayOptions = {},
+): Promise<Summary[]> {
   const reader = await TraceReader.open(path);
   try {
     const { metadata, rows } = reader;

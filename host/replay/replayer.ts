@@ -38,7 +38,17 @@ export interface ReplaySource {
 }
 
 /** Columns that the core reads, by the name of their member in its enum Column. */
-const REPLAYED = { Cpu: 'cpu', Kind: 'kind', Va: 'va', Pa: 'pa', Size: 'size', Insns: 'insns', Mode: 'mode', Asid: 'asid', Vm: 'vm' } as const;
+const REPLAYED = {
+  Cpu: 'cpu',
+  Kind: 'kind',
+  Va: 'va',
+  Pa: 'pa',
+  Size: 'size',
+  Insns: 'insns',
+  Mode: 'mode',
+  Asid: 'asid',
+  Vm: 'vm',
+} as const;
 
 interface AttachedColumn {
   name: (typeof REPLAYED)[keyof typeof REPLAYED];

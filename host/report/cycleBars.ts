@@ -27,10 +27,10 @@ export async function cycleBars(caption: string, axis: string, bars: Bar[], scal
     end: unit(flat['cycles.total']),
     text: typeof speedup === 'number' ? percent(speedup, true) : '',
   }));
-  const y = { field: 'label', type: 'nominal' as const, sort: bars.map(({ label }) => label), title: axis };
+  const y = { field: 'label', type: 'nominal' as const, sort: bars.map(({ label }) => label), title: null };
   // `base` is the work itself and stays in the background; the rest is what translation costs.
   const range = names.map((name, i) => (name === 'base' ? 'var(--base)' : `var(--c${(i % 8) + 1})`));
-  return figure(caption, {
+  return figure(axis ? `${caption} (${axis})` : caption, {
     width: 760,
     height: { step: 21 },
     layer: [

@@ -9,9 +9,19 @@ export function shortKey(key: string, keys: string[]): string {
   return keys.filter((other) => short(other) === short(key)).length > 1 ? key : short(key);
 }
 
-/** A varied value as a label: text as it is, everything else as JSON without quotes. */
+/** A varied value as a label: text as it is, TLB arrays as sets x ways, none for null, everything else as JSON without quotes. */
 export function valueLabel(value: unknown): string {
-  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '-').replace(/"/g, '');
+  if (typeof value === 'string') return value;
+  if (value === null) return 'none';
+  if (Array.isArray(value) && value.length > 0 && value.every(isTlbArray)) return value.map(valueLabel).join(' + ');
+  if (isTlbArray(value)) return `${value.sets}×${value.ways}${value.pages ? ` ${value.pages.join('/')}` : ''}`;
+  return (JSON.stringify(value) ?? '-').replace(/"/g, '');
+}
+
+/** One array of a TLB level, and nothing else. */
+function isTlbArray(value: unknown): value is { sets: number; ways: number; pages?: string[] | null } {
+  if (typeof value !== 'object' || value === null || !('sets' in value) || !('ways' in value)) return false;
+  return Object.keys(value).every((key) => ['sets', 'ways', 'pages'].includes(key));
 }
 
 /** The values of some keys in one line. */

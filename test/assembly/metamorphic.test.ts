@@ -9,7 +9,10 @@ import { countersByKey, replayRows, sumOf } from './replay.js';
 const RUNS = { numRuns: 60 };
 
 const parse = ({ config }: Scenario): Config => configSchema.parse(config);
-const withMachine = (config: Config, machine: Partial<Config['machine']>): Config => ({ ...config, machine: { ...config.machine, ...machine } });
+const withMachine = (config: Config, machine: Partial<Config['machine']>): Config => ({
+  ...config,
+  machine: { ...config.machine, ...machine },
+});
 const oneArray = (sets: number, ways: number) => [{ sets, ways, pages: null }];
 
 /** What a replay found, as plain data. */
@@ -35,18 +38,29 @@ describe('metamorphic rules', () => {
 
   it('lanes that share an instance count what each counts alone', () => {
     fc.assert(
-      fc.property(scenario, fc.array(fc.tuple(fc.integer({ min: 1, max: 48 }), fc.integer({ min: 1, max: 20 })), { minLength: 1, maxLength: 6 }), (s, shapes) => {
-        const config = parse(s);
-        // Lanes with different first levels stand behind different filters; other replay options make further ones.
-        const lanes = shapes.flatMap(([sets, ways], i) => {
-          const tlb = { l1i: oneArray(ways, sets), l1d: oneArray(sets, ways), l2: i % 2 ? null : oneArray(sets * 3, ways) };
-          const lane = withMachine(config, { tlb });
-          return [lane, { ...lane, replay: { ...lane.replay, dirty: 'tracked' as const } }];
-        });
-        const together = facts(replayRows([config, ...lanes], s.context, s.rows));
-        const alone = [config, ...lanes].flatMap((lane) => facts(replayRows([lane], s.context, s.rows)));
-        expect(together).toEqual(alone);
-      }),
+      fc.property(
+        scenario,
+        fc.array(fc.tuple(fc.integer({ min: 1, max: 48 }), fc.integer({ min: 1, max: 20 })), {
+          minLength: 1,
+          maxLength: 6,
+        }),
+        (s, shapes) => {
+          const config = parse(s);
+          // Lanes with different first levels stand behind different filters; other replay options make further ones.
+          const lanes = shapes.flatMap(([sets, ways], i) => {
+            const tlb = {
+              l1i: oneArray(ways, sets),
+              l1d: oneArray(sets, ways),
+              l2: i % 2 ? null : oneArray(sets * 3, ways),
+            };
+            const lane = withMachine(config, { tlb });
+            return [lane, { ...lane, replay: { ...lane.replay, dirty: 'tracked' as const } }];
+          });
+          const together = facts(replayRows([config, ...lanes], s.context, s.rows));
+          const alone = [config, ...lanes].flatMap((lane) => facts(replayRows([lane], s.context, s.rows)));
+          expect(together).toEqual(alone);
+        },
+      ),
       RUNS,
     );
   });
@@ -69,9 +83,14 @@ describe('metamorphic rules', () => {
     fc.assert(
       fc.property(scenario, (s) => {
         const config = parse(s);
-        const placed = (['first-touch', 'local', 'interleave', { node: 0 }] as const).map((tables) => ({ ...config, memory: { ...config.memory, tables } }));
+        const placed = (['first-touch', 'local', 'interleave', { node: 0 }] as const).map((tables) => ({
+          ...config,
+          memory: { ...config.memory, tables },
+        }));
         const lanes = replayRows(placed, s.context, s.rows).results;
-        const read = lanes.map((lane) => ['walk.count', 'walk.refs', 'tlb.l1d.miss', 'tlb.l1i.miss', 'fault.demand'].map((key) => sumOf(lane, key)));
+        const read = lanes.map((lane) =>
+          ['walk.count', 'walk.refs', 'tlb.l1d.miss', 'tlb.l1i.miss', 'fault.demand'].map((key) => sumOf(lane, key)),
+        );
         expect(new Set(read.map(String)).size).toBe(1);
         expect(sumOf(lanes[1], 'walk.remote')).toBe(0);
       }),
@@ -85,7 +104,9 @@ describe('metamorphic rules', () => {
         const { paging, ...rest } = parse(s);
         // One page size: a look-up then is one entry.
         const config = { ...rest, paging: { ...paging, pageSize: { ...paging.pageSize, rules: [] } } } as Config;
-        const lanes = [ways, ways + more].map((n) => withMachine(config, { tlb: { l1i: oneArray(1, n), l1d: oneArray(1, n), l2: null } }));
+        const lanes = [ways, ways + more].map((n) =>
+          withMachine(config, { tlb: { l1i: oneArray(1, n), l1d: oneArray(1, n), l2: null } }),
+        );
         const [small, large] = replayRows(lanes, s.context, s.rows).results;
         for (const level of ['tlb.l1i.miss', 'tlb.l1d.miss']) {
           expect(sumOf(large, level)).toBeLessThanOrEqual(sumOf(small, level));
@@ -102,7 +123,9 @@ describe('metamorphic rules', () => {
         const config = { ...rest, replay: { ...replay, splitPages: false } };
         const [lane] = replayRows([config], s.context, s.rows).results;
         expect(sumOf(lane, 'tlb.l1i.hit') + sumOf(lane, 'tlb.l1i.miss')).toBe(sumOf(lane, 'access.fetch'));
-        expect(sumOf(lane, 'tlb.l1d.hit') + sumOf(lane, 'tlb.l1d.miss')).toBe(sumOf(lane, 'access.load') + sumOf(lane, 'access.store'));
+        expect(sumOf(lane, 'tlb.l1d.hit') + sumOf(lane, 'tlb.l1d.miss')).toBe(
+          sumOf(lane, 'access.load') + sumOf(lane, 'access.store'),
+        );
       }),
       RUNS,
     );

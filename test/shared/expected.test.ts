@@ -11,7 +11,10 @@ import { convert } from '../../traces/convert.js';
 
 interface Case {
   name: string;
-  config: Record<'l1iSets' | 'l1iWays' | 'l1dSets' | 'l1dWays' | 'l2Sets' | 'l2Ways' | 'pdeEntries' | 'pdpteEntries' | 'pml4Entries', number>;
+  config: Record<
+    'l1iSets' | 'l1iWays' | 'l1dSets' | 'l1dWays' | 'l2Sets' | 'l2Ways' | 'pdeEntries' | 'pdpteEntries' | 'pml4Entries',
+    number
+  >;
   expected: {
     access: { fetch: number; load: number; store: number };
     tlb: { l1iMiss: number; l1dMiss: number; l2Miss: number };

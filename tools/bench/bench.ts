@@ -27,7 +27,9 @@ interface Times {
   feedNs: number;
 }
 
-const SAMPLES = ['x86-64-kernel', 'arm64-kernel', 'sqlite'].map((name) => join(packageRoot(), 'traces/samples', `${name}.arrow`));
+const SAMPLES = ['x86-64-kernel', 'arm64-kernel', 'sqlite'].map((name) =>
+  join(packageRoot(), 'traces/samples', `${name}.arrow`),
+);
 
 /** What native.c models. */
 const machine = (paging: string) => ({
@@ -53,8 +55,15 @@ function replayOnce(columns: Batch, configs: readonly Config[]): Times & { count
   const cpusSeen = columns.cpu.reduce((highest, cpu) => Math.max(highest, cpu), 0) + 1;
   const trace = { cpuNode: null, cpus: cpusSeen };
   const source = { path: 'columns', columns: ['cpu', 'kind', 'va'] as const, regions: [] };
-  const small = configs.map((config) => ({ ...config, machine: { ...config.machine, cpuNode: Array.from({ length: cpusSeen }, () => 0) } }));
-  const replayer = new Replayer(source, small, small.map((config) => topologyOf(config, trace)));
+  const small = configs.map((config) => ({
+    ...config,
+    machine: { ...config.machine, cpuNode: Array.from({ length: cpusSeen }, () => 0) },
+  }));
+  const replayer = new Replayer(
+    source,
+    small,
+    small.map((config) => topologyOf(config, trace)),
+  );
   const { core } = replayer;
   const replayRows = core.replayRows;
   let loop = 0;
@@ -70,7 +79,9 @@ function replayOnce(columns: Batch, configs: readonly Config[]): Times & { count
   const [{ counters }] = replayer.finish();
   const keys = counterKeys(core.Stat);
   const counts: Record<string, number> = {};
-  counters.forEach((n, i) => (counts[keys[i % keys.length].key] = (counts[keys[i % keys.length].key] ?? 0) + Number(n)));
+  counters.forEach(
+    (n, i) => (counts[keys[i % keys.length].key] = (counts[keys[i % keys.length].key] ?? 0) + Number(n)),
+  );
   return { loopNs: (loop * 1e6) / columns.rows, feedNs: (feed * 1e6) / columns.rows, counts };
 }
 
@@ -95,9 +106,15 @@ async function benchTrace(path: string, limit: number, rounds: number, native: N
   }
   const { counts, loopNs, feedNs } = lane!;
   if (c) {
-    const mine = { l1iMiss: counts['tlb.l1i.miss'], l1dMiss: counts['tlb.l1d.miss'], walks: counts['walk.count'], refs: counts['walk.refs'] };
+    const mine = {
+      l1iMiss: counts['tlb.l1i.miss'],
+      l1dMiss: counts['tlb.l1d.miss'],
+      walks: counts['walk.count'],
+      refs: counts['walk.refs'],
+    };
     for (const [key, n] of Object.entries(mine)) {
-      if (n !== c[key as keyof NativeResult]) throw new Error(`${path}: ${key} is ${n}, in C ${c[key as keyof NativeResult]}`);
+      if (n !== c[key as keyof NativeResult])
+        throw new Error(`${path}: ${key} is ${n}, in C ${c[key as keyof NativeResult]}`);
     }
   }
   const nativeNs = c ? Math.min(c.everyNs, c.changedNs) : null;
@@ -122,13 +139,34 @@ async function main(traces: string[], options: { rows: string; rounds: string; o
   const native = await Native.build();
   if (!native) process.stderr.write('no C compiler found: the native program is left out\n');
   const results = [];
-  for (const trace of traces.length ? traces : SAMPLES) results.push(await benchTrace(trace, Number(options.rows), Number(options.rounds), native));
+  for (const trace of traces.length ? traces : SAMPLES)
+    results.push(await benchTrace(trace, Number(options.rows), Number(options.rounds), native));
   await native?.remove();
-  const head = ['trace', 'rows', 'scan ns', 'native C ns', 'one lane ns', 'with copy ns', '16 lanes ns', 'speed of C', '16 lanes / 1'];
+  const head = [
+    'trace',
+    'rows',
+    'scan ns',
+    'native C ns',
+    'one lane ns',
+    'with copy ns',
+    '16 lanes ns',
+    'speed of C',
+    '16 lanes / 1',
+  ];
   process.stdout.write(
     table(
       head.map((name, i) => ({ name, align: i ? 'right' : 'left' })),
-      results.map((r) => [r.trace, r.rows, r.scanNs, r.nativeNs, r.loopNs, r.feedNs, r.sixteenLanesNs, r.ratios.speedOfNative, r.ratios.sixteenLanesTimesOne]),
+      results.map((r) => [
+        r.trace,
+        r.rows,
+        r.scanNs,
+        r.nativeNs,
+        r.loopNs,
+        r.feedNs,
+        r.sixteenLanesNs,
+        r.ratios.speedOfNative,
+        r.ratios.sixteenLanesTimesOne,
+      ]),
     ),
   );
   mkdirSync(dirname(options.output), { recursive: true });

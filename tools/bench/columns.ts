@@ -11,7 +11,12 @@ export async function loadColumns(path: string, limit: number): Promise<Batch> {
   const reader = await TraceReader.open(path);
   try {
     const rows = Math.min(limit, reader.rows);
-    const columns: Batch = { rows, cpu: new Uint16Array(rows), kind: new Uint8Array(rows), va: new BigUint64Array(rows) };
+    const columns: Batch = {
+      rows,
+      cpu: new Uint16Array(rows),
+      kind: new Uint8Array(rows),
+      va: new BigUint64Array(rows),
+    };
     let at = 0;
     for await (const batch of reader.batches({ to: rows })) {
       for (const name of MEASURED) (columns[name] as Uint8Array).set(batch[name] as Uint8Array, at);

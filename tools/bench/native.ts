@@ -30,7 +30,9 @@ export class Native {
     const directory = await mkdtemp(join(tmpdir(), 'nodewalk-bench-'));
     const source = join(packageRoot(), 'tools/bench/native.c');
     for (const compiler of ['cc', 'gcc', 'clang']) {
-      const built = await run(compiler, ['-O3', '-march=native', '-o', join(directory, 'native'), source]).catch(() => null);
+      const built = await run(compiler, ['-O3', '-march=native', '-o', join(directory, 'native'), source]).catch(
+        () => null,
+      );
       if (built) return new Native(directory);
     }
     await rm(directory, { recursive: true });

@@ -93,7 +93,10 @@ test('keys that only change together have no effect of their own', () => {
 test('labels are short, and long where short ones would be the same', () => {
   const keys = ['machine.tlb.l2.ways', 'memory.tables', 'replay.tables'];
   expect(keys.map((key) => shortKey(key, keys))).toEqual(['tlb.l2.ways', 'memory.tables', 'replay.tables']);
-  expect(cellLabel({ a: { node: 1 }, b: null, c: '4K' }, ['a', 'b', 'c'])).toBe('{node:1} · null · 4K');
+  expect(cellLabel({ a: { node: 1 }, b: null, c: '4K' }, ['a', 'b', 'c'])).toBe('{node:1} · none · 4K');
+  // TLB arrays read as people write them: sets x ways, and the sizes where they are stated.
+  const l2 = [{ sets: 128, ways: 8, pages: ['4K', '2M'] }, { sets: 1, ways: 16, pages: null }];
+  expect(cellLabel({ l2 }, ['l2'])).toBe('128×8 4K/2M + 1×16');
 });
 
 test('numbers are in ascending order, names as listed', () => {
