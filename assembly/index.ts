@@ -1,20 +1,51 @@
 // The entry module: what the host sees. Enums are re-exported here because only the entry module's exports reach it.
 
-export { Arch, Column, Level, Mapping, Policy, Status } from './layout';
+export { Column, Format, Level, Mapping, Policy, Status } from './layout';
 export { Stat } from './stats';
+export { Control, Permission } from './paging/descriptor';
+export { IPA_CACHE, STAGE1_CACHES, STAGE2_CACHES } from './tlb/walkcache';
 export {
   addPageRule,
+  addPageSize,
   addTlbArray,
   createLane,
   setCpuNode,
-  setFormat,
   setLatency,
   setPageSizes,
   setPlacement,
   setReplay,
+  setStage1,
+  setStage2,
   setWalkCache,
   startLane,
 } from './setup';
 export { attachColumn, collectCounters, replayRows, replayStatus } from './replay/replay';
 export { probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
+export { addTablePage } from './memory/image';
+export {
+  Access,
+  createRegime,
+  Outcome,
+  outcomeCode,
+  outcomeEntry,
+  outcomeIpa,
+  outcomeLevel,
+  outcomePa,
+  outcomePageShift,
+  outcomePermissions,
+  outcomeS2Level,
+  outcomeS2PageShift,
+  outcomeStage,
+  setArmStage1,
+  setArmStage2,
+  setEpt,
+  setX86,
+  stepCount,
+  stepEntry,
+  stepEntryPa,
+  stepLevel,
+  stepStage,
+  stepTablePa,
+  translate,
+} from './paging/translate';

@@ -12,10 +12,12 @@ export enum Level {
   Count,
 }
 
-/** Descriptor formats. */
-export enum Arch {
+/** Descriptor formats (paging/descriptor.ts). */
+export enum Format {
   X86,
-  Arm64,
+  Ept,
+  ArmStage1,
+  ArmStage2,
 }
 
 /** Home-node policies (docs/models.md, Placement). */
@@ -53,12 +55,67 @@ export const LAST_SYSTEM_EVENT: u8 = 74;
 /** `pa` where the capture does not know it. */
 export const PA_UNKNOWN: u64 = u64.MAX_VALUE;
 
-/** Page sizes of a format are numbered by their distance from the last level: 0 the base page, 1 one level up, ... */
-export const MAX_SIZES: u32 = 4;
+/** Page sizes of a stage-1 format are numbered from the smallest, 0; Arm's contiguous runs are sizes too. */
+export const MAX_SIZES: u32 = 8;
 /** The longest walk of any format: x86 with five levels, Arm LPA2 from level -1. */
 export const MAX_DEPTH: u32 = 5;
 /** Arrays of one TLB level; there can be no more than page sizes. */
-export const MAX_ARRAYS: u32 = 4;
+export const MAX_ARRAYS: u32 = 8;
+
+/** How the tables of one stage are walked. A level's *height* is its distance from the last one: the root's is depth - 1. */
+@unmanaged
+export class Stage {
+  format: Format;
+  /** log2 of the granule: of the smallest page and of a table page. */
+  pageShift: u32;
+  /** Index bits of a table: pageShift - 3. */
+  indexBits: u32;
+  /** Levels of a full walk. */
+  depth: u32;
+  /** Index bits of the root. */
+  rootBits: u32;
+  /** Bits of an output address. */
+  outputBits: u32;
+  /** Bits of paging/descriptor.ts, Control. */
+  controls: u32;
+}
+
+/** One page size of a lane's stage-1 format. */
+@unmanaged
+export class PageSize {
+  /** log2 of its bytes. */
+  shift: u32;
+  /** Height of its leaf. */
+  height: u32;
+  /** log2 of the entries of its contiguous run; 0: a single entry. */
+  runBits: u32;
+}
+
+/** Table pages and where they lie in Wasm memory (memory/tables.ts). */
+@unmanaged
+export class TablePool {
+  /** u32[]: where each chunk lies. */
+  chunks: usize;
+  /** Chunks that the directory has room for. */
+  room: u32;
+  /** log2 of the bytes from one page to the next. */
+  pageShift: u32;
+  /** Numbers of pages given out. */
+  pages: u32;
+}
+
+/** One virtual machine's stage 2 and the guest's own tables, when a lane has two stages (paging/vm.ts). */
+@unmanaged
+export class Vm {
+  next: Vm | null;
+  vm: u32;
+  /** The stage-2 root, plus one; 0: none yet. */
+  root: u64;
+  /** The guest's table pages, at intermediate addresses from 0. */
+  tables: TablePool;
+  /** The next free intermediate address of its pages. */
+  nextPage: u64;
+}
 
 /** One set-associative array of a TLB level. */
 @unmanaged
@@ -108,27 +165,25 @@ export class Lane {
   latency: usize;
   /** TlbLevel[Level.Count]; a level without arrays is absent. */
   levels: usize;
-  /** u32[MAX_DEPTH]: entries of the walk cache for table descriptors of height h (0 unused). */
-  walkCacheEntries: usize;
-  /** u32[MAX_DEPTH]: its byte offset within a CPU's block. */
-  walkCacheOffset: usize;
+  /** WalkCache[CACHES]. */
+  walkCaches: usize;
   /** One block per CPU: counters, then TLB arrays, then walk caches. */
   cpuBlocks: usize;
   cpuBlockBytes: u32;
 
-  // Paging format
-  arch: Arch;
-  /** log2 of the base page, which is also the size of a table page. */
-  pageShift: u32;
-  /** Index bits of a table: pageShift - 3. */
-  indexBits: u32;
-  /** Levels of a full walk. A level's *height* is its distance from the last one: the root's is depth - 1. */
-  depth: u32;
-  /** Index bits of the root. */
-  rootBits: u32;
-  /** Page sizes: bit s set when the format has leaves of height s. */
-  sizes: u32;
-  /** Page sizes that the policy can produce. */
+  // Paging
+  stage1: Stage;
+  /** null: one stage. */
+  stage2: Stage | null;
+  /** With two stages: log2 of the stage-2 page and the height of its leaf. */
+  stage2Shift: u32;
+  stage2Height: u32;
+  /** With two stages: the size number of the largest page that is not above a stage-2 page; 0 also where all are. */
+  stage2Cap: u32;
+  /** PageSize[sizeCount]. */
+  sizes: usize;
+  sizeCount: u32;
+  /** Bit s: entries for pages of size number s can occur in the TLBs. */
   usedSizes: u32;
   /** The size number where no rule applies. */
   defaultSize: u32;
@@ -145,10 +200,10 @@ export class Lane {
   nextData: usize;
   /** u64[nodes]: table bytes allocated on each node. */
   tableBytes: usize;
-  /** Table pages allocated so far, over all nodes. */
-  tablePages: u32;
-  /** u32[]: where each chunk of table pages lies in Wasm memory (memory/tables.ts). */
-  chunks: usize;
+  /** Tables at physical addresses. */
+  tables: TablePool;
+  /** The virtual machines, with two stages. */
+  vms: Vm | null;
   /** Address spaces: an open-addressing table of Space (paging/space.ts). */
   spaces: usize;
   spaceMask: u32;
@@ -160,13 +215,23 @@ export class Lane {
   splitPages: bool;
 }
 
-/** A stretch of virtual addresses [from, to) with its own page size. */
+/** A stretch of virtual addresses with its own page size. */
 @unmanaged
 export class PageRule {
   from: u64;
   /** The last address inside. */
   last: u64;
   size: u32;
+}
+
+/** One fully associative walk cache (tlb/walkcache.ts). */
+@unmanaged
+export class WalkCache {
+  entries: u32;
+  /** Byte offset within a CPU's block. */
+  offset: u32;
+  /** The tag is the address shifted right by this. */
+  shift: u32;
 }
 
 /** The columns that a replay reads, in the order of the fields of BatchColumns. */
@@ -216,4 +281,6 @@ export function CONTEXT(mode: u8, asid: u32, vm: u16): u64 {
 }
 
 /** The bits of `mode` that choose a translation regime: guest, hypervisor. User and kernel share one. */
-export const REGIME_MASK: u8 = 0x12;
+export const REGIME_HYPERVISOR: u8 = 0x02;
+export const REGIME_GUEST: u8 = 0x10;
+export const REGIME_MASK: u8 = REGIME_GUEST | REGIME_HYPERVISOR;

@@ -2,9 +2,11 @@
 
 import { CONTEXT, Lane } from './layout';
 import { DESCRIPTOR } from './memory/tables';
-import { ADDRESS, IS_LEAF, PRESENT } from './paging/descriptor';
-import { ENTRY_PA } from './paging/map';
+import { addressOf, isLeaf, isPresent } from './paging/descriptor';
+import { TABLES } from './paging/map';
 import { rootSlot } from './paging/space';
+import { ENTRY_AT } from './paging/stage';
+import { stage2Address, vmOf } from './paging/vm';
 
 /** Table bytes that live on a node. */
 export function tableBytesOf(lane: Lane, node: u32): u64 {
@@ -12,23 +14,26 @@ export function tableBytesOf(lane: Lane, node: u32): u64 {
 }
 
 /**
- * Writes the descriptors that a walk for `va` reads, root first, to `out`: u64 pairs (descriptor's physical address, value).
+ * Writes the stage-1 descriptors that a walk for `va` reads, root first, to `out`: u64 pairs (descriptor's physical address, value).
  * Returns their number, negative when the last one is not present; 0 when there is no root.
  */
-export function probe(lane: Lane, va: u64, mode: u8, asid: u32, vm: u16, out: usize): i32 {
-  const root = load<u64>(rootSlot(lane, CONTEXT(mode, asid, vm), va));
+export function probe(lane: Lane, va: u64, mode: u8, asid: u32, vmNumber: u16, out: usize): i32 {
+  const context = CONTEXT(mode, asid, vmNumber);
+  const root = load<u64>(rootSlot(lane, context, va));
   if (!root) return 0;
-  let tablePa = root - 1;
+  const stage = lane.stage1;
+  const vm = vmOf(lane, context);
+  let table = root - 1;
   let steps = 0;
-  for (let height = <i32>lane.depth - 1; height >= 0; height--) {
-    const pa = ENTRY_PA(lane, tablePa, va, height);
-    const entry = load<u64>(DESCRIPTOR(lane, pa));
-    store<u64>(out + steps * 16, pa);
+  for (let height = <i32>stage.depth - 1; height >= 0; height--) {
+    const at = ENTRY_AT(stage, table, va, height);
+    const entry = load<u64>(DESCRIPTOR(TABLES(lane, vm), at));
+    store<u64>(out + steps * 16, vm ? stage2Address(lane, vm, at) : at);
     store<u64>(out + steps * 16, entry, 8);
     steps++;
-    if (!PRESENT(lane.arch, entry)) return -steps;
-    if (IS_LEAF(lane.arch, entry, height)) break;
-    tablePa = ADDRESS(lane.arch, entry);
+    if (!isPresent(stage, entry, height)) return -steps;
+    if (isLeaf(stage, entry, height)) break;
+    table = addressOf(stage, entry, height);
   }
   return steps;
 }

@@ -1,17 +1,28 @@
 // Set-up of lanes: the host describes a machine step by step, then starts it. Nothing here runs during a replay.
 //
-// Order: createLane, setFormat; then in any order the setters; startLane last. Every argument was validated by the host's
+// Order: createLane, setStage1, setStage2 where there are two, addPageSize from the smallest up; then in any order the
+// other setters; startLane last. Every argument was validated by the host's
 // configuration schema.
 
-import { Arch, Lane, Level, Mapping, MAX_DEPTH, PageRule, Policy } from './layout';
+import { Format, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
 import { allocate } from './memory/arena';
 import { initFrames } from './memory/frames';
-import { initTables } from './memory/tables';
+import { newTablePool } from './memory/tables';
+import { SIZE } from './paging/map';
 import { initSpaces } from './paging/space';
+import { newStage, SHIFT_AT } from './paging/stage';
 import { addLane } from './replay/replay';
 import { Stat } from './stats';
 import { addArray, clearLevel, initLevels, LEVEL, planLevel } from './tlb/hierarchy';
-import { clearWalkCaches, initWalkCaches, planWalkCaches } from './tlb/walkcache';
+import {
+  CACHE,
+  clearWalkCaches,
+  initWalkCaches,
+  IPA_CACHE,
+  planWalkCaches,
+  STAGE1_CACHES,
+  STAGE2_CACHES,
+} from './tlb/walkcache';
 
 const MAX_RULES: u32 = 4096;
 
@@ -22,7 +33,8 @@ export function createLane(cpus: u32, nodes: u32): Lane {
   lane.nodes = nodes;
   lane.cpuNode = allocate(cpus * 4);
   lane.latency = allocate(nodes * nodes * 4);
-  initTables(lane);
+  lane.tableBytes = allocate(nodes * 8);
+  lane.sizes = allocate(MAX_SIZES * offsetof<PageSize>());
   initFrames(lane);
   initSpaces(lane);
   initLevels(lane);
@@ -30,16 +42,57 @@ export function createLane(cpus: u32, nodes: u32): Lane {
   return lane;
 }
 
-/** The format: base pages of 2^pageShift, walks of `depth` levels, `rootBits` index bits in the root, leaves of the given sizes. */
-export function setFormat(lane: Lane, arch: Arch, pageShift: u32, depth: u32, rootBits: u32, sizes: u32): void {
-  assert(depth <= MAX_DEPTH);
-  lane.arch = arch;
-  lane.pageShift = pageShift;
-  lane.indexBits = pageShift - 3;
-  lane.depth = depth;
-  lane.rootBits = rootBits;
-  lane.sizes = sizes;
-  lane.usedSizes = 1;
+/** Chunks of a table directory that can fill all of a Wasm memory. */
+const ALL_CHUNKS: u32 = 1 << 16;
+
+/** Stage 1: granule of 2^pageShift, walks of `depth` levels, `rootBits` index bits in the root; bits of Control. */
+export function setStage1(
+  lane: Lane,
+  format: Format,
+  pageShift: u32,
+  depth: u32,
+  rootBits: u32,
+  outputBits: u32,
+  controls: u32,
+): void {
+  lane.stage1 = newStage(format, pageShift, depth, rootBits, outputBits, controls);
+  lane.tables = newTablePool(pageShift, ALL_CHUNKS);
+  for (let height: u32 = 1; height < depth; height++) {
+    CACHE(lane, STAGE1_CACHES + height - 1).shift = SHIFT_AT(lane.stage1, height);
+  }
+}
+
+/** Stage 2 likewise, with leaves of height `leafHeight`; the pool's pages are as large as the larger granule. */
+export function setStage2(
+  lane: Lane,
+  format: Format,
+  pageShift: u32,
+  depth: u32,
+  rootBits: u32,
+  outputBits: u32,
+  controls: u32,
+  leafHeight: u32,
+): void {
+  const stage = newStage(format, pageShift, depth, rootBits, outputBits, controls);
+  lane.stage2 = stage;
+  lane.stage2Height = leafHeight;
+  lane.stage2Shift = SHIFT_AT(stage, leafHeight);
+  lane.tables.pageShift = max(pageShift, lane.stage1.pageShift);
+  CACHE(lane, IPA_CACHE).shift = lane.stage2Shift;
+  for (let height: u32 = 1; height < depth; height++) {
+    CACHE(lane, STAGE2_CACHES + height - 1).shift = SHIFT_AT(stage, height);
+  }
+}
+
+/** The next larger page size of stage 1: 2^shift bytes, leaves at `height`, 2^runBits contiguous entries. */
+export function addPageSize(lane: Lane, shift: u32, height: u32, runBits: u32): void {
+  assert(lane.sizeCount < MAX_SIZES);
+  const size = SIZE(lane, lane.sizeCount);
+  size.shift = shift;
+  size.height = height;
+  size.runBits = runBits;
+  if (lane.stage2 && shift <= lane.stage2Shift) lane.stage2Cap = lane.sizeCount;
+  lane.sizeCount++;
 }
 
 export function setCpuNode(lane: Lane, cpu: u32, node: u32): void {
@@ -56,12 +109,12 @@ export function addTlbArray(lane: Lane, level: Level, sets: u32, ways: u32, size
   addArray(lane, level, sets, ways, sizes);
 }
 
-/** The number of walk-cache entries for table descriptors of the given height (1 is the one closest to the leaf). */
-export function setWalkCache(lane: Lane, height: u32, entries: u32): void {
-  store<u32>(lane.walkCacheEntries + height * 4, entries);
+/** The number of entries of a walk cache, by its number (tlb/walkcache.ts: STAGE1_CACHES, IPA_CACHE, STAGE2_CACHES). */
+export function setWalkCache(lane: Lane, number: u32, entries: u32): void {
+  CACHE(lane, number).entries = entries;
 }
 
-/** The page size where no rule applies, as a size number, and all sizes that the policy can produce. */
+/** The page size where no rule applies, as a size number, and all sizes that TLB entries can have. */
 export function setPageSizes(lane: Lane, defaultSize: u32, usedSizes: u32): void {
   lane.defaultSize = defaultSize;
   lane.usedSizes = usedSizes;

@@ -22,6 +22,7 @@ export enum Stat {
   WalkRefs,
   WalkLocal,
   WalkRemote,
+  WalkStage2_Refs,
   // Descriptors read, by the level's architectural number: x86 5 to 1, Arm -1 to 3. The walker adds the level to WalkLevels_0.
   WalkLevels_M1,
   WalkLevels_0,
@@ -39,10 +40,16 @@ export enum Stat {
   WalkCache_HitsL1,
   WalkCache_HitsL0,
   WalkCache_HitsLm1,
+  WalkCache_HitsIpa,
+  WalkCache_HitsS2l2,
+  WalkCache_HitsS2l1,
+  WalkCache_HitsS2l0,
+  WalkCache_HitsS2lm1,
   WalkUpdates,
   WalkRemaps,
 
   FaultDemand,
+  FaultStage2,
 
   CyclesWalk,
 

@@ -21,8 +21,10 @@ What the keys do to the counts is defined in \`models.md\`.
 - A TLB level is one array or a list of arrays; one array merges key by key with one array, anything else replaces.
 - A document that states \`machine.cpuNode\` drops inherited \`nodes\`, \`cpus\` and \`topology\`; one that states \`nodes\` or
   \`cpus\` drops an inherited \`cpuNode\` and, unless it states \`topology\` too, sets it to \`blocks\`.
-- A document that changes \`paging.format\` drops the other inherited keys of \`paging\`. TLB arrays and walk caches of a
-  preset are fitted to the format: page sizes and walk caches that it does not have go.
+- A document that changes \`paging.format\` drops the other inherited keys of \`paging\`; one that changes
+  \`paging.stage2.format\` drops those of \`paging.stage2\`, and \`paging.stage2: null\` removes the second stage. TLB arrays
+  and walk caches of a preset are fitted to the format: page sizes and walk caches that it does not have go, those of
+  stage 2 where there is none.
 - The first page rule that covers an address decides; the ranges of rules must not overlap.
 `;
 
@@ -85,17 +87,18 @@ function below(path: string, node: SchemaNode): (readonly [string, SchemaNode])[
   );
 }
 
-const inline = (node: SchemaNode): SchemaNode[] => (node.anyOf ?? node.allOf ?? [node]).filter(({ $ref }) => !$ref);
+function inline(node: SchemaNode): SchemaNode[] {
+  const parts = node.anyOf ?? node.allOf;
+  return parts ? parts.flatMap(inline) : node.$ref ? [] : [node];
+}
 
-/** One row for each key; a key that two formats share with the same meaning is one row. */
+/** One row for each key; a key that several formats share with the same meaning is one row. */
 function keyTable(rows: Iterable<readonly [string, SchemaNode]>): string {
   const merged = new Map<string, SchemaNode>();
   for (const [path, node] of rows) {
     const before = merged.get(path);
-    merged.set(
-      path,
-      before && before.const !== node.const ? { ...before, const: undefined, enum: [before.const, node.const] } : node,
-    );
+    const values = new Set([...(before?.enum ?? [before?.const]), node.const]);
+    merged.set(path, before && node.const !== undefined ? { ...before, const: undefined, enum: [...values] } : node);
   }
   const lines = [...merged].map(([path, node]) => {
     const cells = [`\`${path}\``, typeOf(node), defaultOf(node), node.unit ?? '', node.description ?? ''];

@@ -1,4 +1,4 @@
-// Data frames: only their addresses exist. Each node hands them out upwards from the middle of its range.
+// Frames of data: only their addresses exist. Each node hands them out upwards from the middle of its range.
 
 import { Lane, Policy } from '../layout';
 import { allocate } from './arena';
@@ -15,17 +15,18 @@ export function initFrames(lane: Lane): void {
   }
 }
 
-/** Allocates a frame of 2^shift bytes, aligned to its size, for the page at `va` first touched from node `cpuNode`. */
-export function allocateFrame(lane: Lane, cpuNode: u32, va: u64, shift: u32): u64 {
+/** The address of the next page of 2^shift bytes, aligned to its size, behind a free pointer, which moves behind it. */
+export function takeAligned(nextFree: u64, shift: u32): u64 {
   const bytes: u64 = (<u64>1) << shift;
-  const next = lane.nextData + dataNode(lane, cpuNode, va >> shift) * 8;
-  const pa = (load<u64>(next) + bytes - 1) & ~(bytes - 1);
-  store<u64>(next, pa + bytes);
-  return pa;
+  return (nextFree + bytes - 1) & ~(bytes - 1);
 }
 
-function dataNode(lane: Lane, cpuNode: u32, vpn: u64): u32 {
-  if (lane.dataPolicy == Policy.Interleave) return <u32>(vpn % <u64>lane.nodes);
-  if (lane.dataPolicy == Policy.Node) return lane.dataNode;
-  return cpuNode;
+/** Allocates a frame of 2^shift bytes for the page at `address`, first touched from node `cpuNode`, by `policy`. */
+export function allocateFrame(lane: Lane, cpuNode: u32, address: u64, shift: u32, policy: Policy, node: u32): u64 {
+  const home: u32 =
+    policy == Policy.Interleave ? <u32>((address >> shift) % <u64>lane.nodes) : policy == Policy.Node ? node : cpuNode;
+  const next = lane.nextData + home * 8;
+  const pa = takeAligned(load<u64>(next), shift);
+  store<u64>(next, pa + ((<u64>1) << shift));
+  return pa;
 }

@@ -1,31 +1,33 @@
-// Table pages: simulated physical pages that hold descriptors, kept in Wasm memory.
+// Table pages: simulated pages that hold descriptors, kept in Wasm memory.
 //
-// Physical layout of a lane: node k owns the addresses from k << 40. Table page i (counted over all nodes, in order of
-// allocation) has the address (node << 40) + i * tableBytes; data starts half-way up (frames.ts). So a table's address
-// names its node and, through a directory of chunks, its place in Wasm memory, by arithmetic alone.
+// Physical layout of a lane: node k owns the addresses from k << 40. Table page i of the lane's pool (counted over all nodes, in order of
+// allocation) has the address (node << 40) + (i << pageShift); data starts half-way up (frames.ts). A guest's pool is laid out the
+// same way in its intermediate addresses, without nodes. So a table's address gives its place in Wasm memory, through a
+// directory of chunks, by arithmetic alone.
 
-import { Lane, Policy } from '../layout';
+import { Lane, Policy, TablePool } from '../layout';
 import { allocate } from './arena';
 
 /** log2 of the bytes that one node owns. */
 export const NODE_SHIFT: u32 = 40;
-const CHUNK_SHIFT: u32 = 16;
-/** Chunks of 64 KiB that can fill all of a Wasm memory. */
-const MAX_CHUNKS: usize = 1 << (32 - CHUNK_SHIFT);
 const NODE_MASK: u64 = ((<u64>1) << NODE_SHIFT) - 1;
+const CHUNK_SHIFT: u32 = 16;
 
-/** Sets up an empty store of table pages. */
-export function initTables(lane: Lane): void {
-  lane.chunks = allocate(MAX_CHUNKS * 4);
-  lane.tableBytes = allocate(lane.nodes * 8);
+/** A pool with room for `room` chunks of 64 KiB. */
+export function newTablePool(pageShift: u32, room: u32): TablePool {
+  const pool = changetype<TablePool>(allocate(offsetof<TablePool>()));
+  pool.chunks = allocate(room * 4);
+  pool.room = room;
+  pool.pageShift = pageShift;
+  return pool;
 }
 
-/** Where the descriptor at physical address `pa` lies in Wasm memory. */
+/** Where the descriptor at address `at` of the pool lies in Wasm memory. */
 // @ts-ignore: decorator
 @inline
-export function DESCRIPTOR(lane: Lane, pa: u64): usize {
-  const offset = <usize>(pa & NODE_MASK);
-  return <usize>load<u32>(lane.chunks + ((offset >> CHUNK_SHIFT) << 2)) + (offset & ((1 << CHUNK_SHIFT) - 1));
+export function DESCRIPTOR(pool: TablePool, at: u64): usize {
+  const offset = <usize>(at & NODE_MASK);
+  return <usize>load<u32>(pool.chunks + ((offset >> CHUNK_SHIFT) << 2)) + (offset & ((1 << CHUNK_SHIFT) - 1));
 }
 
 /** The node that owns a physical address of this layout. */
@@ -35,18 +37,35 @@ export function NODE_OF(pa: u64): u32 {
   return <u32>(pa >> NODE_SHIFT);
 }
 
-/** Allocates a zeroed table page for a CPU of node `cpuNode` by the lane's policy and returns its physical address. */
-export function allocateTable(lane: Lane, cpuNode: u32): u64 {
-  const bytes: u64 = (<u64>1) << lane.pageShift;
-  const number = lane.tablePages++;
-  const offset: u64 = (<u64>number) << lane.pageShift;
-  if (offset >= (<u64>1) << 32) unreachable();
-  const chunk = lane.chunks + ((<usize>(offset >> CHUNK_SHIFT)) << 2);
-  if (load<u32>(chunk) == 0) store<u32>(chunk, <u32>allocate(1 << CHUNK_SHIFT));
-  const node = tableNode(lane, cpuNode, number);
+/** Takes `count` (a power of two) zeroed pages, the first at a multiple of `count`, and returns the number of the first. */
+export function takePages(pool: TablePool, count: u32): u32 {
+  const first = (pool.pages + count - 1) & ~(count - 1);
+  pool.pages = first + count;
+  const from = (<u64>first) << pool.pageShift;
+  const to = (<u64>pool.pages) << pool.pageShift;
+  if ((to - 1) >> CHUNK_SHIFT >= <u64>pool.room) unreachable();
+  for (let chunk = from >> CHUNK_SHIFT; chunk <= (to - 1) >> CHUNK_SHIFT; chunk++) {
+    const slot = pool.chunks + (<usize>chunk << 2);
+    if (!load<u32>(slot)) store<u32>(slot, <u32>allocate(1 << CHUNK_SHIFT));
+  }
+  return first;
+}
+
+/** Counts `bytes` of tables on a node. */
+export function countTables(lane: Lane, node: u32, bytes: u64): void {
   const total = lane.tableBytes + node * 8;
   store<u64>(total, load<u64>(total) + bytes);
-  return ((<u64>node) << NODE_SHIFT) | offset;
+}
+
+/**
+ * Allocates `count` adjoining table pages of 2^pageShift bytes for a CPU of node `cpuNode` by the lane's policy; returns the
+ * physical address of the first.
+ */
+export function allocateTables(lane: Lane, cpuNode: u32, count: u32, pageShift: u32): u64 {
+  const number = takePages(lane.tables, count);
+  const node = tableNode(lane, cpuNode, number);
+  countTables(lane, node, (<u64>count) << pageShift);
+  return ((<u64>node) << NODE_SHIFT) | ((<u64>number) << lane.tables.pageShift);
 }
 
 function tableNode(lane: Lane, cpuNode: u32, number: u32): u32 {

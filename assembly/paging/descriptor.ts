@@ -1,39 +1,284 @@
-// One view of the descriptor formats for the walker and the builder, which do not care which architecture they read.
+// Descriptors of every format, 8 bytes each (docs/paging.md has the rules and their sources).
+//
+//   x86-64      63 NX | 51:12 address | 8 G | 7 PS | 6 D | 5 A | 2 U/S | 1 R/W | 0 P
+//   EPT         51:12 address | 9 D | 8 A | 7 leaf | 5:3 memory type | 2 X | 1 W | 0 R
+//   Arm stage 1 62:61 APTable | 60 UXNTable | 59 PXNTable | 54 UXN | 53 PXN | 52 Contiguous | 51 DBM | 49:12 address |
+//               11 nG | 10 AF | 9:8 SH | 7:6 AP[2:1] | 1:0 type
+//   Arm stage 2 54:53 XN | 52 Contiguous | 51 DBM | 49:12 address | 10 AF | 9:8 SH | 7:6 S2AP | 5:2 MemAttr | 1:0 type
+//
+// Arm type: bit 0 valid; bit 1 is 1 for a table above the last level and for a page at the last level, 0 for a block.
+// This file is the only place with masks; what it leaves out is in docs/paging.md.
 
-import { Arch } from '../layout';
-import { ARM_ADDRESS, ARM_DIRTIED, ARM_IS_LEAF, ARM_PRESENT, armLeaf, armTable } from './arm';
-import { X86_ADDRESS, X86_DIRTIED, X86_IS_LEAF, X86_PRESENT, x86Leaf, x86Table } from './x86';
+import { Format, Stage } from '../layout';
+
+/** Control bits of a stage: what the registers beside the root turn on. */
+export enum Control {
+  // x86: CR0.WP, CR4.SMEP, CR4.SMAP, EFER.NXE
+  WriteProtect = 1,
+  Smep = 2,
+  Smap = 4,
+  NoExecute = 8,
+  // Arm: TCR/VTCR.DS, 52-bit addresses with 64K, HA, HD, one privilege (EL2), SCTLR.WXN, HPD, TBI, EPD, FEAT_XNX
+  Ds = 1,
+  Lpa = 2,
+  HardwareAccess = 4,
+  HardwareDirty = 8,
+  SinglePrivilege = 16,
+  WriteExecuteNever = 32,
+  NoHierarchy = 64,
+  TopByteIgnore = 128,
+  Disabled = 256,
+  Xnx = 512,
+}
+
+/** Effective permissions: bits for user and kernel. */
+export enum Permission {
+  UserRead = 1,
+  UserWrite = 2,
+  UserFetch = 4,
+  KernelRead = 8,
+  KernelWrite = 16,
+  KernelFetch = 32,
+  All = 63,
+}
+
+// x86
+const P: u64 = 1 << 0;
+const RW: u64 = 1 << 1;
+const US: u64 = 1 << 2;
+const A: u64 = 1 << 5;
+const D: u64 = 1 << 6;
+const PS: u64 = 1 << 7;
+const NX: u64 = (<u64>1) << 63;
+const ADDRESS_51_12: u64 = 0x000f_ffff_ffff_f000;
+
+// EPT
+const EPT_READ: u64 = 1 << 0;
+const EPT_WRITE: u64 = 1 << 1;
+const EPT_EXECUTE: u64 = 1 << 2;
+const EPT_ALL: u64 = 7;
+const EPT_WRITE_BACK: u64 = 6 << 3;
+
+// Arm
+const VALID: u64 = 1 << 0;
+const TABLE_OR_PAGE: u64 = 1 << 1;
+const AP_EL0: u64 = 1 << 6;
+const AP_READ_ONLY: u64 = 1 << 7;
+const S2AP_READ: u64 = 1 << 6;
+const S2AP_WRITE: u64 = 1 << 7;
+const SH_INNER: u64 = 3 << 8;
+const AF: u64 = 1 << 10;
+const NG: u64 = 1 << 11;
+const DBM: u64 = (<u64>1) << 51;
+const CONTIGUOUS: u64 = (<u64>1) << 52;
+const PXN: u64 = (<u64>1) << 53;
+const UXN: u64 = (<u64>1) << 54;
+const PXN_TABLE: u64 = (<u64>1) << 59;
+const UXN_TABLE: u64 = (<u64>1) << 60;
+const AP_TABLE_NO_EL0: u64 = (<u64>1) << 61;
+const AP_TABLE_READ_ONLY: u64 = (<u64>1) << 62;
+const MEMATTR_NORMAL: u64 = 0xf << 2;
+const ADDRESS_47_12: u64 = 0x0000_ffff_ffff_f000;
+const ADDRESS_49_12: u64 = 0x0003_ffff_ffff_f000;
 
 // @ts-ignore: decorator
 @inline
-export function PRESENT(arch: Arch, entry: u64): bool {
-  return arch == Arch.X86 ? X86_PRESENT(entry) : ARM_PRESENT(entry);
+function IS_ARM(format: Format): bool {
+  return format >= Format.ArmStage1;
 }
 
 // @ts-ignore: decorator
 @inline
-export function IS_LEAF(arch: Arch, entry: u64, height: u32): bool {
-  return arch == Arch.X86 ? X86_IS_LEAF(entry, height) : ARM_IS_LEAF(entry, height);
+function HAS(stage: Stage, control: Control): bool {
+  return (stage.controls & control) != 0;
 }
 
-/** The next table's address, or the frame's. */
+/** Whether an Arm stage has blocks at a height above the last level. */
+function armHasBlocks(stage: Stage, height: u32): bool {
+  if (stage.pageShift == 12) return height <= 2 || (height == 3 && HAS(stage, Control.Ds));
+  if (stage.pageShift == 14) return height == 1 || (height == 2 && HAS(stage, Control.Ds));
+  return height == 1 || (height == 2 && HAS(stage, Control.Lpa));
+}
+
+/** Whether an entry read at `height` leads anywhere: it is present, and of a type that its level has. */
+export function isPresent(stage: Stage, entry: u64, height: u32): bool {
+  if (stage.format == Format.X86) return (entry & P) != 0;
+  if (stage.format == Format.Ept) return (entry & EPT_ALL) != 0;
+  if (!(entry & VALID)) return false;
+  if (entry & TABLE_OR_PAGE) return true;
+  return height > 0 && armHasBlocks(stage, height);
+}
+
+/** Whether a present entry read at `height` maps a page or block. */
+export function isLeaf(stage: Stage, entry: u64, height: u32): bool {
+  if (height == 0) return true;
+  if (IS_ARM(stage.format)) return !(entry & TABLE_OR_PAGE);
+  // At levels 4 and 5 the bit is reserved: no leaf.
+  return (entry & PS) != 0 && height <= 2;
+}
+
+/** The address in a table entry, or the frame's in a leaf at `height`. */
+export function addressOf(stage: Stage, entry: u64, height: u32): u64 {
+  const pageShift = stage.pageShift;
+  const shift = isLeaf(stage, entry, height) ? pageShift + height * stage.indexBits : pageShift;
+  const below = ((<u64>1) << shift) - 1;
+  if (!IS_ARM(stage.format)) return entry & ADDRESS_51_12 & ~below;
+  if (HAS(stage, Control.Ds)) return (entry & ADDRESS_49_12 & ~below) | (((entry >> 8) & 3) << 50);
+  const address = entry & ADDRESS_47_12 & ~below;
+  return HAS(stage, Control.Lpa) ? address | (((entry >> 12) & 0xf) << 48) : address;
+}
+
+/** Whether a present entry has a reserved bit set (x86, EPT). */
+export function hasReserved(stage: Stage, entry: u64, height: u32): bool {
+  if (IS_ARM(stage.format)) return false;
+  const leaf = isLeaf(stage, entry, height);
+  let reserved = ADDRESS_51_12 & ~(((<u64>1) << stage.outputBits) - 1);
+  if (height > 2) reserved |= PS;
+  if (leaf && height > 0) {
+    // Bit 12 of a large x86 leaf belongs to its memory type.
+    const lowest: u64 = stage.format == Format.X86 ? 1 << 13 : 1 << 12;
+    reserved |= ((<u64>1) << (12 + 9 * height)) - lowest;
+  }
+  if (stage.format == Format.Ept) return (entry & reserved) != 0 || (entry & (EPT_READ | EPT_WRITE)) == EPT_WRITE;
+  if (!HAS(stage, Control.NoExecute)) reserved |= NX;
+  return (entry & reserved) != 0;
+}
+
+/** Whether an address does not fit the output size (Arm). */
+export function isTooLarge(stage: Stage, address: u64): bool {
+  return IS_ARM(stage.format) && address >> stage.outputBits != 0;
+}
+
+/** Whether a leaf's access flag is clear and hardware does not set it (Arm). */
+export function lacksAccessFlag(stage: Stage, leaf: u64): bool {
+  return IS_ARM(stage.format) && !(leaf & AF) && !HAS(stage, Control.HardwareAccess);
+}
+
+/**
+ * Limits that a walk has gathered, in a form that is the format's own: x86 and EPT the AND of the entries (NX inverted), Arm the
+ * OR of the tables' limits. Starts from noLimits.
+ */
+export function noLimits(stage: Stage): u64 {
+  return IS_ARM(stage.format) ? 0 : u64.MAX_VALUE;
+}
+
+/** The limits after an entry; the leaf counts too for x86 and EPT. */
+export function limitsWith(stage: Stage, limits: u64, entry: u64): u64 {
+  if (stage.format == Format.X86) return limits & (entry ^ NX);
+  if (stage.format == Format.Ept) return limits & entry;
+  if (stage.format == Format.ArmStage2 || HAS(stage, Control.NoHierarchy)) return 0;
+  return limits | (entry & (AP_TABLE_READ_ONLY | AP_TABLE_NO_EL0 | UXN_TABLE | PXN_TABLE));
+}
+
+/** The permissions of a leaf under the limits of the tables above it. */
+export function permissionsOf(stage: Stage, leaf: u64, limits: u64): u32 {
+  switch (stage.format) {
+    case Format.X86:
+      return x86Permissions(stage, limitsWith(stage, limits, leaf));
+    case Format.Ept:
+      return eptPermissions(limitsWith(stage, limits, leaf));
+    case Format.ArmStage1:
+      return HAS(stage, Control.SinglePrivilege) ? armSingle(stage, leaf, limits) : armDouble(stage, leaf, limits);
+    default:
+      return armStage2(stage, leaf);
+  }
+}
+
+function x86Permissions(stage: Stage, limits: u64): u32 {
+  const user = (limits & US) != 0;
+  const writable = (limits & RW) != 0;
+  // Inverted on the way: set when no entry forbids.
+  const executable = (limits & NX) != 0 || !HAS(stage, Control.NoExecute);
+  const hidden = user && HAS(stage, Control.Smap);
+  let permissions: u32 = 0;
+  if (user) permissions |= Permission.UserRead;
+  if (user && writable) permissions |= Permission.UserWrite;
+  if (user && executable) permissions |= Permission.UserFetch;
+  if (!hidden) permissions |= Permission.KernelRead;
+  if (!hidden && (writable || !HAS(stage, Control.WriteProtect))) permissions |= Permission.KernelWrite;
+  if (executable && !(user && HAS(stage, Control.Smep))) permissions |= Permission.KernelFetch;
+  return permissions;
+}
+
+function eptPermissions(limits: u64): u32 {
+  let permissions: u32 = 0;
+  if (limits & EPT_READ) permissions |= Permission.UserRead | Permission.KernelRead;
+  if (limits & EPT_WRITE) permissions |= Permission.UserWrite | Permission.KernelWrite;
+  if (limits & EPT_EXECUTE) permissions |= Permission.UserFetch | Permission.KernelFetch;
+  return permissions;
+}
+
+/** Read-only, unless hardware manages dirty state and the entry takes part: "writable clean". */
 // @ts-ignore: decorator
 @inline
-export function ADDRESS(arch: Arch, entry: u64): u64 {
-  return arch == Arch.X86 ? X86_ADDRESS(entry) : ARM_ADDRESS(entry);
+function ARM_READ_ONLY(stage: Stage, leaf: u64): bool {
+  return (leaf & AP_READ_ONLY) != 0 && !(HAS(stage, Control.HardwareDirty) && (leaf & DBM) != 0);
 }
 
-/** `leaf` as the hardware leaves it after a store. */
-// @ts-ignore: decorator
-@inline
-export function DIRTIED(arch: Arch, leaf: u64): u64 {
-  return arch == Arch.X86 ? X86_DIRTIED(leaf) : ARM_DIRTIED(leaf);
+function armSingle(stage: Stage, leaf: u64, limits: u64): u32 {
+  const writable = !ARM_READ_ONLY(stage, leaf) && !(limits & AP_TABLE_READ_ONLY);
+  const executable =
+    !(leaf & UXN) && !(limits & UXN_TABLE) && !(writable && HAS(stage, Control.WriteExecuteNever));
+  let permissions: u32 = Permission.UserRead | Permission.KernelRead;
+  if (writable) permissions |= Permission.UserWrite | Permission.KernelWrite;
+  if (executable) permissions |= Permission.UserFetch | Permission.KernelFetch;
+  return permissions;
 }
 
-export function tableDescriptor(arch: Arch, pa: u64): u64 {
-  return arch == Arch.X86 ? x86Table(pa) : armTable(pa);
+function armDouble(stage: Stage, leaf: u64, limits: u64): u32 {
+  const writable = !ARM_READ_ONLY(stage, leaf) && !(limits & AP_TABLE_READ_ONLY);
+  const user = (leaf & AP_EL0) != 0 && !(limits & AP_TABLE_NO_EL0);
+  const never = HAS(stage, Control.WriteExecuteNever);
+  let permissions: u32 = Permission.KernelRead;
+  if (user) permissions |= Permission.UserRead;
+  if (user && writable) permissions |= Permission.UserWrite;
+  if (writable) permissions |= Permission.KernelWrite;
+  if (!(leaf & UXN) && !(limits & UXN_TABLE) && !(never && user && writable)) permissions |= Permission.UserFetch;
+  // What EL0 can write, EL1 never executes.
+  if (!(leaf & PXN) && !(limits & PXN_TABLE) && !(writable && (user || never))) permissions |= Permission.KernelFetch;
+  return permissions;
 }
 
-export function leafDescriptor(arch: Arch, pa: u64, height: u32, dirty: bool): u64 {
-  return arch == Arch.X86 ? x86Leaf(pa, height, dirty) : armLeaf(pa, height, dirty);
+function armStage2(stage: Stage, leaf: u64): u32 {
+  const dirty = HAS(stage, Control.HardwareDirty) && (leaf & DBM) != 0;
+  let permissions: u32 = 0;
+  if (leaf & S2AP_READ) permissions |= Permission.UserRead | Permission.KernelRead;
+  if (leaf & S2AP_WRITE || dirty) permissions |= Permission.UserWrite | Permission.KernelWrite;
+  // XN[1:0]: 00 both, 01 EL0 only, 10 none, 11 EL1 only; without FEAT_XNX the low bit is ignored.
+  const xn: u64 = (leaf >> 53) & (HAS(stage, Control.Xnx) ? 3 : 2);
+  if (xn < 2) permissions |= Permission.UserFetch;
+  if (xn == 0 || xn == 3) permissions |= Permission.KernelFetch;
+  return permissions;
+}
+
+/** An entry that points to the table at `address`, without limits. */
+export function tableDescriptor(stage: Stage, address: u64): u64 {
+  if (stage.format == Format.X86) return address | P | RW | US | A;
+  if (stage.format == Format.Ept) return address | EPT_ALL;
+  return armAddress(stage, address) | VALID | TABLE_OR_PAGE;
+}
+
+/**
+ * A leaf at `height` for the frame at `address`, with all permissions, accessed, and dirty unless `clean`. `contiguous` marks an entry of
+ * a run (Arm). Stage 2 gets what KVM writes for normal memory.
+ */
+export function leafDescriptor(stage: Stage, address: u64, height: u32, clean: bool, contiguous: bool): u64 {
+  if (stage.format == Format.X86) return address | P | RW | US | A | (clean ? 0 : D) | (height > 0 ? PS : 0);
+  if (stage.format == Format.Ept) return address | EPT_ALL | EPT_WRITE_BACK | (height > 0 ? PS : 0);
+  const type = height == 0 ? VALID | TABLE_OR_PAGE : VALID;
+  // With DS bits 9:8 belong to the address, and shareability comes from TCR or VTCR.
+  const common = armAddress(stage, address) | type | AF | (HAS(stage, Control.Ds) ? 0 : SH_INNER);
+  if (stage.format == Format.ArmStage2) return common | MEMATTR_NORMAL | S2AP_READ | S2AP_WRITE;
+  return common | AP_EL0 | NG | DBM | (clean ? AP_READ_ONLY : 0) | (contiguous ? CONTIGUOUS : 0);
+}
+
+function armAddress(stage: Stage, address: u64): u64 {
+  if (HAS(stage, Control.Ds)) return (address & ADDRESS_49_12) | (((address >> 50) & 3) << 8);
+  if (HAS(stage, Control.Lpa)) return (address & ADDRESS_47_12) | (((address >> 48) & 0xf) << 12);
+  return address;
+}
+
+/** A stage-1 leaf as hardware leaves it after a store. */
+export function dirtied(stage: Stage, leaf: u64): u64 {
+  return stage.format == Format.X86 ? leaf | D : leaf & ~AP_READ_ONLY;
 }

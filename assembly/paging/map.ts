@@ -1,58 +1,122 @@
-// Demand mapping: the first touch of a page builds the tables it needs and installs its leaf (docs/models.md).
+// Demand mapping: the first touch of a page builds the stage-1 tables it needs and installs its leaf (docs/models.md).
 
-import { Lane, PA_UNKNOWN, PageRule } from '../layout';
-import { allocateFrame } from '../memory/frames';
-import { allocateTable, DESCRIPTOR } from '../memory/tables';
-import { ADDRESS, IS_LEAF, leafDescriptor, PRESENT, tableDescriptor } from './descriptor';
+import { Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
+import { allocateFrame, takeAligned } from '../memory/frames';
+import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../memory/tables';
+import { addressOf, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
 import { rootSlot } from './space';
+import { ENTRY_AT } from './stage';
+import { mapIpa, stage2Address, stage2Leaf, vmOf } from './vm';
 
-/** log2 of the bytes that an entry of the given height covers. */
 // @ts-ignore: decorator
 @inline
-export function SHIFT_OF(lane: Lane, height: u32): u32 {
-  return lane.pageShift + height * lane.indexBits;
+export function SIZE(lane: Lane, size: u32): PageSize {
+  return changetype<PageSize>(lane.sizes + size * offsetof<PageSize>());
 }
 
-/** The physical address of the entry for `va` in the table of the given height at `tablePa`. */
+/** The pool that holds a context's stage-1 tables. */
 // @ts-ignore: decorator
 @inline
-export function ENTRY_PA(lane: Lane, tablePa: u64, va: u64, height: u32): u64 {
-  const bits = height == lane.depth - 1 ? lane.rootBits : lane.indexBits;
-  return tablePa + (((va >> SHIFT_OF(lane, height)) & (((<u64>1) << bits) - 1)) << 3);
+export function TABLES(lane: Lane, vm: Vm | null): TablePool {
+  return vm ? vm.tables : lane.tables;
 }
 
-/** Maps the page at `va` for a CPU of node `cpuNode`; `pa` is its captured address or PA_UNKNOWN. */
-export function mapPage(lane: Lane, cpuNode: u32, context: u64, va: u64, pa: u64): void {
+/**
+ * Maps the page at `va` for a CPU of node `cpuNode`; `pa` is its captured address or PA_UNKNOWN. Returns how many pages stage 2 had to
+ * map for new tables.
+ */
+export function mapPage(lane: Lane, cpuNode: u32, context: u64, va: u64, pa: u64): u32 {
+  const stage = lane.stage1;
+  const vm = vmOf(lane, context);
+  const pool = TABLES(lane, vm);
+  let backed: u32 = 0;
   const root = rootSlot(lane, context, va);
-  if (!load<u64>(root)) store<u64>(root, allocateTable(lane, cpuNode) + 1);
-  let tablePa = load<u64>(root) - 1;
+  if (!load<u64>(root)) {
+    const table = newTable(lane, vm, cpuNode);
+    if (vm) backed += back(lane, vm, cpuNode, table);
+    store<u64>(root, table + 1);
+  }
+  let table = load<u64>(root) - 1;
   let size = pageSize(lane, va);
-  for (let height = lane.depth - 1; true; height--) {
-    const entryPa = ENTRY_PA(lane, tablePa, va, height);
-    let entry = load<u64>(DESCRIPTOR(lane, entryPa));
-    const present = PRESENT(lane.arch, entry);
-    if (height == size) {
-      if (!present) {
-        const shift = SHIFT_OF(lane, size);
-        const framePa = pa == PA_UNKNOWN ? allocateFrame(lane, cpuNode, va, shift) : (pa >> shift) << shift;
-        store<u64>(DESCRIPTOR(lane, entryPa), leafDescriptor(lane.arch, framePa, size, !lane.trackDirty));
-        return;
-      }
-      // Smaller pages were mapped under this entry before: a page of the next smaller size.
+  for (let height = stage.depth - 1; true; height--) {
+    // A page of a size whose entries are in use already is made smaller: smaller pages were mapped here before.
+    while (height == SIZE(lane, size).height && size > 0 && inUse(lane, pool, table, va, size)) {
       size = smallerSize(lane, size);
     }
-    if (!present) {
-      entry = tableDescriptor(lane.arch, allocateTable(lane, cpuNode));
-      store<u64>(DESCRIPTOR(lane, entryPa), entry);
+    if (height == SIZE(lane, size).height) break;
+    const at = DESCRIPTOR(pool, ENTRY_AT(stage, table, va, height));
+    let entry = load<u64>(at);
+    if (!isPresent(stage, entry, height)) {
+      const next = newTable(lane, vm, cpuNode);
+      if (vm) backed += back(lane, vm, cpuNode, next);
+      entry = tableDescriptor(stage, next);
+      store<u64>(at, entry);
     }
-    tablePa = ADDRESS(lane.arch, entry);
+    table = addressOf(stage, entry, height);
+  }
+  const frame = vm ? guestPage(lane, vm, size) : hostPage(lane, cpuNode, va, pa, size);
+  installLeaf(lane, pool, table, va, size, frame);
+  return backed;
+}
+
+/** A page of the guest's own table memory, or of the host's. */
+function newTable(lane: Lane, vm: Vm | null, cpuNode: u32): u64 {
+  const pageShift = lane.stage1.pageShift;
+  return vm ? (<u64>takePages(vm.tables, 1)) << pageShift : allocateTables(lane, cpuNode, 1, pageShift);
+}
+
+/** Makes sure that stage 2 maps a guest's new table, and counts the table where it is; 1 when that took a mapping. */
+function back(lane: Lane, vm: Vm, cpuNode: u32, ipa: u64): u32 {
+  const missing: u32 = stage2Leaf(lane, vm, ipa) ? 0 : 1;
+  if (missing) mapIpa(lane, vm, cpuNode, ipa);
+  countTables(lane, NODE_OF(stage2Address(lane, vm, ipa)), (<u64>1) << lane.stage1.pageShift);
+  return missing;
+}
+
+function hostPage(lane: Lane, cpuNode: u32, va: u64, pa: u64, size: u32): u64 {
+  const shift = SIZE(lane, size).shift;
+  return pa == PA_UNKNOWN
+    ? allocateFrame(lane, cpuNode, va, shift, lane.dataPolicy, lane.dataNode)
+    : (pa >> shift) << shift;
+}
+
+function guestPage(lane: Lane, vm: Vm, size: u32): u64 {
+  const shift = SIZE(lane, size).shift;
+  const ipa = takeAligned(vm.nextPage, shift);
+  vm.nextPage = ipa + ((<u64>1) << shift);
+  return ipa;
+}
+
+/** Where the first entry for a page of the given size lies in Wasm memory: its only one, or that of its contiguous run. */
+function firstEntry(lane: Lane, pool: TablePool, table: u64, va: u64, size: u32): usize {
+  const page = SIZE(lane, size);
+  return DESCRIPTOR(pool, ENTRY_AT(lane.stage1, table, (va >> page.shift) << page.shift, page.height));
+}
+
+function inUse(lane: Lane, pool: TablePool, table: u64, va: u64, size: u32): bool {
+  const first = firstEntry(lane, pool, table, va, size);
+  const entries: u32 = 1 << SIZE(lane, size).runBits;
+  for (let i: u32 = 0; i < entries; i++) {
+    if (isPresent(lane.stage1, load<u64>(first + i * 8), SIZE(lane, size).height)) return true;
+  }
+  return false;
+}
+
+function installLeaf(lane: Lane, pool: TablePool, table: u64, va: u64, size: u32, frame: u64): void {
+  const page = SIZE(lane, size);
+  const first = firstEntry(lane, pool, table, va, size);
+  const entries: u32 = 1 << page.runBits;
+  const entryBytes: u64 = (<u64>1) << (page.shift - page.runBits);
+  for (let i: u32 = 0; i < entries; i++) {
+    const leaf = leafDescriptor(lane.stage1, frame + i * entryBytes, page.height, lane.trackDirty, entries > 1);
+    store<u64>(first + i * 8, leaf);
   }
 }
 
-/** The size number of the next smaller page size. */
+/** The next smaller size: contiguous runs are only used where the policy names them. */
 function smallerSize(lane: Lane, size: u32): u32 {
   do size--;
-  while (!((lane.sizes >> size) & 1));
+  while (SIZE(lane, size).runBits);
   return size;
 }
 
@@ -62,27 +126,28 @@ function pageSize(lane: Lane, va: u64): u32 {
     const rule = changetype<PageRule>(lane.rules + i * offsetof<PageRule>());
     if (rule.from > va || rule.last < va) continue;
     let size = rule.size;
-    while (size > 0) {
-      const inside = ((<u64>1) << SHIFT_OF(lane, size)) - 1;
+    for (; size > 0; size = smallerSize(lane, size)) {
+      const inside = ((<u64>1) << SIZE(lane, size).shift) - 1;
       if ((va & ~inside) >= rule.from && (va | inside) <= rule.last) break;
-      size = smallerSize(lane, size);
     }
     return size;
   }
   return lane.defaultSize;
 }
 
-/** Where the leaf of a mapped page lies in Wasm memory, or 0 when the page is not mapped. Nothing is counted or updated. */
+/** Where the stage-1 leaf of a mapped page lies in Wasm memory, or 0 when the page is not mapped. Nothing is counted or updated. */
 export function findLeaf(lane: Lane, context: u64, va: u64): usize {
   const root = load<u64>(rootSlot(lane, context, va));
   if (!root) return 0;
-  let tablePa = root - 1;
-  for (let height = <i32>lane.depth - 1; height >= 0; height--) {
-    const at = DESCRIPTOR(lane, ENTRY_PA(lane, tablePa, va, height));
+  const stage = lane.stage1;
+  const pool = TABLES(lane, vmOf(lane, context));
+  let table = root - 1;
+  for (let height = <i32>stage.depth - 1; height >= 0; height--) {
+    const at = DESCRIPTOR(pool, ENTRY_AT(stage, table, va, height));
     const entry = load<u64>(at);
-    if (!PRESENT(lane.arch, entry)) return 0;
-    if (IS_LEAF(lane.arch, entry, height)) return at;
-    tablePa = ADDRESS(lane.arch, entry);
+    if (!isPresent(stage, entry, height)) return 0;
+    if (isLeaf(stage, entry, height)) return at;
+    table = addressOf(stage, entry, height);
   }
   return 0;
 }

@@ -3,7 +3,7 @@
 //
 // They live in an open-addressing hash table that doubles when it is half full.
 
-import { Arch, Lane } from '../layout';
+import { Format, Lane } from '../layout';
 import { allocate } from '../memory/arena';
 
 /** The roots of one context; an address plus one, so that 0 means "not allocated yet". */
@@ -23,10 +23,10 @@ export function initSpaces(lane: Lane): void {
   lane.spaceMask = FIRST_SPACES - 1;
 }
 
-/** Where the root of `va` in `context` is kept: a u64 that is 0 while there is none, else its physical address plus one. */
+/** Where the root of `va` in `context` is kept: a u64 that is 0 while there is none, else its address plus one. */
 export function rootSlot(lane: Lane, context: u64, va: u64): usize {
   const space = find(lane, context);
-  const high = lane.arch != Arch.X86 && (va & ((<u64>1) << 55)) != 0;
+  const high = lane.stage1.format != Format.X86 && (va & ((<u64>1) << 55)) != 0;
   return changetype<usize>(space) + (high ? offsetof<Space>('highRoot') : offsetof<Space>('lowRoot'));
 }
 
@@ -43,7 +43,7 @@ function find(lane: Lane, context: u64): Space {
 }
 
 function slot(table: usize, mask: u32, context: u64): Space {
-  let i = (<u32>((context * 0x9e37_79b9_7f4a_7c15) >> 32)) & mask;
+  let i = <u32>((context * 0x9e37_79b9_7f4a_7c15) >> 32) & mask;
   while (true) {
     const space = changetype<Space>(table + i * SPACE_BYTES);
     if (!space.used || space.context == context) return space;

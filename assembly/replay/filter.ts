@@ -42,6 +42,8 @@ export class Filter {
   captured: bool;
   trackDirty: bool;
   splitPages: bool;
+  /** log2 of the page at whose border accesses are split. */
+  splitShift: u32;
   /** No look-up may be dropped, because some miss the first level whenever they are made. */
   passAll: bool;
 
@@ -392,7 +394,7 @@ function access(filter: Filter, columns: BatchColumns, row: u32, number: u32, cp
   if (!filter.splitPages || !columns.size) return;
   const size = load<u16>(columns.size + row * 2);
   if (size == 0) return;
-  const nextPage = ((va >> filter.pageShift) + 1) << filter.pageShift;
+  const nextPage = ((va >> filter.splitShift) + 1) << filter.splitShift;
   if (nextPage - va >= <u64>size) return;
   if (kind == FETCH) cpu.splitFetches++;
   else cpu.splitData++;

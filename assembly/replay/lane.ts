@@ -1,7 +1,7 @@
 // One lane's part of a replay: the look-ups of the accesses that the filter let through.
 
 import { Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
-import { DIRTIED, leafDescriptor } from '../paging/descriptor';
+import { dirtied, leafDescriptor } from '../paging/descriptor';
 import { findLeaf } from '../paging/map';
 import { Stat } from '../stats';
 import { insertLevel, invalidatePage, LEVEL, lookupLevel, PROBE, touchLevel } from '../tlb/hierarchy';
@@ -72,7 +72,7 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, pa: u64): u32 {
 function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
   const leaf = findLeaf(lane, context, va);
   const before = load<u64>(leaf);
-  const after = DIRTIED(lane.arch, before);
+  const after = dirtied(lane.stage1, before);
   if (after == before) return;
   store<u64>(leaf, after);
   ADD(block, Stat.WalkUpdates, 1);
@@ -80,8 +80,9 @@ function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
 
 /** The capture shows the page at `va` in another frame than before: the leaf follows, its entries leave every TLB. */
 function remap(lane: Lane, block: usize, va: u64, context: u64, pa: u64): void {
-  const framePa = (pa >> lane.pageShift) << lane.pageShift;
-  store<u64>(findLeaf(lane, context, va), leafDescriptor(lane.arch, framePa, 0, !lane.trackDirty));
+  const shift = lane.stage1.pageShift;
+  const leaf = leafDescriptor(lane.stage1, (pa >> shift) << shift, 0, lane.trackDirty, false);
+  store<u64>(findLeaf(lane, context, va), leaf);
   ADD(block, Stat.WalkRemaps, 1);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
     invalidatePage(lane, lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes, va, context);

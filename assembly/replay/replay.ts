@@ -3,7 +3,7 @@
 import { BatchColumns, Column, Lane, Level, Mapping, MAX_SIZES, Status, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
 import { Stat } from '../stats';
-import { LEVEL, PROBE } from '../tlb/hierarchy';
+import { ENTRY_SHIFT, LEVEL, PROBE } from '../tlb/hierarchy';
 import { Filter, FILTER_CPU, MAX_SLOTS, initFilter, runFilter } from './filter';
 import { runLane } from './lane';
 import { LOOK_BYTES } from './look';
@@ -127,8 +127,9 @@ function filterFor(lane: Lane): u32 {
   wanted.splitPages = lane.splitPages;
   wanted.passAll = missesAlways(lane, l1i) || missesAlways(lane, l1d);
   // Rows that split and frames that change are seen by base pages.
-  const byBasePage = wanted.captured || wanted.splitPages || wanted.passAll;
-  wanted.pageShift = byBasePage ? lane.pageShift : min(indexShift(l1i), indexShift(l1d));
+  const byBasePage = wanted.captured || wanted.splitPages || wanted.trackDirty || wanted.passAll;
+  wanted.splitShift = lane.stage1.pageShift;
+  wanted.pageShift = byBasePage ? ENTRY_SHIFT(lane, 0) : min(indexShift(l1i), indexShift(l1d));
   wanted.slots = min(slotsFor(l1i, wanted.pageShift), slotsFor(l1d, wanted.pageShift));
   for (let f: u32 = 0; f < replay.filterCount; f++) if (sameKind(FILTER(f), wanted)) return f;
   initFilter(wanted, replay.looks, replay.pas);
@@ -144,6 +145,7 @@ function sameKind(a: Filter, b: Filter): bool {
     a.captured == b.captured &&
     a.trackDirty == b.trackDirty &&
     a.splitPages == b.splitPages &&
+    a.splitShift == b.splitShift &&
     a.passAll == b.passAll
   );
 }

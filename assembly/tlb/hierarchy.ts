@@ -2,7 +2,7 @@
 
 import { Lane, Level, MAX_ARRAYS, MAX_SIZES, Probe, TlbArray, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
-import { SHIFT_OF } from '../paging/map';
+import { SIZE } from '../paging/map';
 import { clear, ENTRY_BYTES, insert, lookup, remove, touch } from './set';
 
 // @ts-ignore: decorator
@@ -33,6 +33,15 @@ function SET(array: TlbArray, block: usize, va: u64): usize {
   return block + array.offset + <usize>index * (array.ways * ENTRY_BYTES);
 }
 
+/**
+ * log2 of the bytes of a TLB entry for a page of the given size number: the page's, but the base page is cut into stage-2 pages where
+ * those are smaller.
+ */
+export function ENTRY_SHIFT(lane: Lane, size: u32): u32 {
+  const shift = SIZE(lane, size).shift;
+  return lane.stage2 && size == 0 ? min(shift, lane.stage2Shift) : shift;
+}
+
 /** Allocates a lane's levels, all of them absent. */
 export function initLevels(lane: Lane): void {
   lane.levels = allocate(Level.Count * offsetof<TlbLevel>());
@@ -52,7 +61,7 @@ export function addArray(lane: Lane, level: Level, sets: u32, ways: u32, sizes: 
   array.sets = sets;
   array.ways = ways;
   array.sizes = sizes;
-  array.indexShift = SHIFT_OF(lane, ctz(sizes));
+  array.indexShift = ENTRY_SHIFT(lane, ctz(sizes));
 }
 
 /**
@@ -81,7 +90,7 @@ function entryProbe(lane: Lane, level: TlbLevel, size: u32): i32 {
     for (let i: u32 = 0; i < level.arrayCount; i++) {
       const array = ARRAY(level, i);
       if (((array.sizes >> s) & 1) == 0) continue;
-      const entryShift = SHIFT_OF(lane, s);
+      const entryShift = ENTRY_SHIFT(lane, s);
       for (let p: u32 = 0; p < level.probeCount; p++) if (PROBE(level, p).entryShift == entryShift) return p;
       const probe = PROBE(level, level.probeCount);
       probe.array = array;

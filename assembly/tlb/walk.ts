@@ -1,19 +1,30 @@
 // The hardware walker of one CPU: walk caches first, then one descriptor per level from the tables in memory, with every
-// reference counted by level and by the distance of the table page's node (docs/models.md, Walk).
+// reference counted by level and by the distance of the table page's node (docs/models.md, Walk and Two stages).
 
-import { Arch, Lane, Policy } from '../layout';
+import { Format, Lane, Policy, Vm, WalkCache } from '../layout';
 import { DESCRIPTOR, NODE_OF } from '../memory/tables';
-import { ADDRESS, IS_LEAF, PRESENT } from '../paging/descriptor';
-import { ENTRY_PA, mapPage } from '../paging/map';
+import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
+import { findLeaf, mapPage, SIZE, TABLES } from '../paging/map';
 import { rootSlot } from '../paging/space';
+import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
+import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
 import { Stat } from '../stats';
-import { insertWalkCache, lookupWalkCache, NO_TABLE, WALK_CACHE_ENTRIES } from './walkcache';
+import {
+  CACHE,
+  insertCache,
+  IPA_CACHE,
+  lookupCache,
+  NEXT,
+  NEXT_PA,
+  STAGE1_CACHES,
+  STAGE2_CACHES,
+} from './walkcache';
 
 /** Adds `n` to a counter of the CPU whose block is given: its counters come first in the block. */
 // @ts-ignore: decorator
 @inline
 export function ADD(block: usize, stat: Stat, n: u64): void {
-  const counter = block + ((<usize>stat) << 3);
+  const counter = block + (<usize>stat << 3);
   store<u64>(counter, load<u64>(counter) + n);
 }
 
@@ -23,77 +34,151 @@ export function NODE_OF_CPU(lane: Lane, cpu: u32): u32 {
   return load<u32>(lane.cpuNode + cpu * 4);
 }
 
-/**
- * Walks for `va` and returns the size number of the leaf. A page that is not mapped is mapped first, `pa` being its captured
- * address or PA_UNKNOWN.
- */
-export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, pa: u64): u32 {
-  ADD(block, Stat.WalkCount, 1);
-  const root = lane.depth - 1;
-  // Height of the cached descriptor that the walk starts from; above the root when there is none.
-  let cached: u32 = 1;
-  let start = NO_TABLE;
-  for (; cached <= root; cached++) {
-    if (!WALK_CACHE_ENTRIES(lane, cached)) continue;
-    start = lookupWalkCache(lane, block, cached, va, context);
-    if (start != NO_TABLE) break;
-  }
-  if (start != NO_TABLE)
-    ADD(block, lane.arch == Arch.X86 ? Stat.WalkCache_HitsPde + cached - 1 : Stat.WalkCache_HitsL2 + cached - 1, 1);
-  const from = start != NO_TABLE ? cached - 1 : root;
-  const cpuNode = NODE_OF_CPU(lane, cpu);
-  let size = leafSize(lane, start, from, va, context);
-  if (size < 0) {
-    ADD(block, Stat.FaultDemand, 1);
-    mapPage(lane, cpuNode, context, va, pa);
-    size = leafSize(lane, start, from, va, context);
-  }
-  readTables(
-    lane,
-    block,
-    cpuNode,
-    start == NO_TABLE ? load<u64>(rootSlot(lane, context, va)) - 1 : start,
-    from,
-    va,
-    context,
-  );
-  return <u32>size;
+/** The tag of a stage-2 entry: the virtual machine alone. */
+// @ts-ignore: decorator
+@inline
+function VM_TAG(vm: Vm): u64 {
+  return (<u64>vm.vm) << 16;
 }
 
-/** The size number of the leaf that maps `va`, or -1 when the page is not mapped. Counts nothing. */
+/** The size number of the page that maps `va`, as its TLB entry has it; -1 when it is not mapped. Counts nothing. */
 export function mappedSize(lane: Lane, va: u64, context: u64): i32 {
-  return leafSize(lane, NO_TABLE, lane.depth - 1, va, context);
+  const vm = vmOf(lane, context);
+  const root = load<u64>(rootSlot(lane, context, va));
+  return root ? leafSize(lane, vm, root - 1, lane.stage1.depth - 1, va) : -1;
 }
 
-/** The same for a walk that starts from a table of height `from`. */
-function leafSize(lane: Lane, start: u64, from: u32, va: u64, context: u64): i32 {
-  let tablePa = start;
-  if (start == NO_TABLE) {
-    const root = load<u64>(rootSlot(lane, context, va));
-    if (!root) return -1;
-    tablePa = root - 1;
-  }
+/** The same for a walk that starts at a table of height `from`. */
+function leafSize(lane: Lane, vm: Vm | null, table: u64, from: u32, va: u64): i32 {
+  const stage = lane.stage1;
+  const pool = TABLES(lane, vm);
   for (let height = <i32>from; height >= 0; height--) {
-    const entry = load<u64>(DESCRIPTOR(lane, ENTRY_PA(lane, tablePa, va, height)));
-    if (!PRESENT(lane.arch, entry)) break;
-    if (IS_LEAF(lane.arch, entry, height)) return height;
-    tablePa = ADDRESS(lane.arch, entry);
+    const entry = load<u64>(DESCRIPTOR(pool, ENTRY_AT(stage, table, va, height)));
+    if (!isPresent(stage, entry, height)) break;
+    if (isLeaf(stage, entry, height)) return entrySize(lane, vm, entry, height);
+    table = addressOf(stage, entry, height);
   }
   return -1;
 }
 
-/** Reads the descriptors down to the leaf, counts them and caches the tables' ones. */
-function readTables(lane: Lane, block: usize, cpuNode: u32, tablePa: u64, from: u32, va: u64, context: u64): void {
-  const alwaysLocal = lane.tablePolicy == Policy.Local;
-  for (let height = from; true; height--) {
-    const node = alwaysLocal ? cpuNode : NODE_OF(tablePa);
-    ADD(block, Stat.WalkRefs, 1);
-    ADD(block, lane.arch == Arch.X86 ? Stat.WalkLevels_1 + height : Stat.WalkLevels_3 - height, 1);
-    ADD(block, node == cpuNode ? Stat.WalkLocal : Stat.WalkRemote, 1);
-    ADD(block, Stat.CyclesWalk, load<u32>(lane.latency + (cpuNode * lane.nodes + node) * 4));
-    const entry = load<u64>(DESCRIPTOR(lane, ENTRY_PA(lane, tablePa, va, height)));
-    if (IS_LEAF(lane.arch, entry, height)) return;
-    tablePa = ADDRESS(lane.arch, entry);
-    insertWalkCache(lane, block, height, va, context, tablePa);
+/** The size number of a leaf: its height's, or its contiguous run's; under stage 2 at most that of the stage-2 page. */
+function entrySize(lane: Lane, vm: Vm | null, leaf: u64, height: u32): i32 {
+  let size: u32 = 0;
+  while (SIZE(lane, size).height != height) size++;
+  if (isInRun(lane, leaf)) size++;
+  return vm ? min(size, lane.stage2Cap) : size;
+}
+
+/** Whether a stage-1 leaf belongs to a contiguous run (Arm bit 52; x86 leaves never have it). */
+// @ts-ignore: decorator
+@inline
+function isInRun(lane: Lane, leaf: u64): bool {
+  return lane.stage1.format == Format.ArmStage1 && (leaf & ((<u64>1) << 52)) != 0;
+}
+
+/**
+ * Walks for `va` and returns the size number for its TLB entry. A page that is not mapped is mapped first, `pa` being its captured
+ * address or PA_UNKNOWN.
+ */
+export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, pa: u64): u32 {
+  ADD(block, Stat.WalkCount, 1);
+  const stage = lane.stage1;
+  const cpuNode = NODE_OF_CPU(lane, cpu);
+  const vm = vmOf(lane, context);
+
+  // The cached descriptor closest to the leaf gives the table where the walk starts.
+  let from = stage.depth - 1;
+  let cached: usize = 0;
+  for (let height: u32 = 1; height < stage.depth && !cached; height++) {
+    const number = STAGE1_CACHES + height - 1;
+    if (!CACHE(lane, number).entries) continue;
+    cached = lookupCache(CACHE(lane, number), block, va, context);
+    if (!cached) continue;
+    from = height - 1;
+    ADD(block, (stage.format == Format.X86 ? Stat.WalkCache_HitsPde : Stat.WalkCache_HitsL2) + from, 1);
+  }
+  let table = cached ? NEXT(cached) : load<u64>(rootSlot(lane, context, va)) - 1;
+  let tablePa = cached ? NEXT_PA(cached) : table;
+
+  // The root slot is 0, and the table all ones, while the context has no tables.
+  let size = cached || ~table ? leafSize(lane, vm, table, from, va) : -1;
+  if (size < 0) {
+    ADD(block, Stat.FaultDemand, 1);
+    ADD(block, Stat.FaultStage2, mapPage(lane, cpuNode, context, va, pa));
+    if (!cached) tablePa = table = load<u64>(rootSlot(lane, context, va)) - 1;
+    size = leafSize(lane, vm, table, from, va);
+  }
+  if (vm && !cached) tablePa = translateIpa(lane, block, cpuNode, vm, table);
+
+  const pool = TABLES(lane, vm);
+  let height = from;
+  while (true) {
+    countRef(lane, block, cpuNode, tablePa);
+    ADD(block, Stat.WalkLevels_0 + LEVEL_AT(stage, height), 1);
+    const entry = load<u64>(DESCRIPTOR(pool, ENTRY_AT(stage, table, va, height)));
+    const next = addressOf(stage, entry, height);
+    if (isLeaf(stage, entry, height)) {
+      if (vm) translateIpa(lane, block, cpuNode, vm, next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)));
+      return size;
+    }
+    table = next;
+    tablePa = vm ? translateIpa(lane, block, cpuNode, vm, table) : table;
+    insertCache(CACHE(lane, STAGE1_CACHES + height - 1), block, va, context, table, tablePa);
+    height--;
+  }
+}
+
+/** Counts a descriptor read from the table at `tablePa`. */
+function countRef(lane: Lane, block: usize, cpuNode: u32, tablePa: u64): void {
+  const node = lane.tablePolicy == Policy.Local ? cpuNode : NODE_OF(tablePa);
+  ADD(block, Stat.WalkRefs, 1);
+  ADD(block, node == cpuNode ? Stat.WalkLocal : Stat.WalkRemote, 1);
+  ADD(block, Stat.CyclesWalk, load<u32>(lane.latency + (cpuNode * lane.nodes + node) * 4));
+}
+
+/** A stage-2 translation: the IPA cache, else a walk of stage 2. Returns the physical address. */
+function translateIpa(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64): u64 {
+  const inside = ((<u64>1) << lane.stage2Shift) - 1;
+  const tag = VM_TAG(vm);
+  const ipaCache = CACHE(lane, IPA_CACHE);
+  const known = lookupCache(ipaCache, block, ipa, tag);
+  if (known) {
+    ADD(block, Stat.WalkCache_HitsIpa, 1);
+    return NEXT_PA(known) | (ipa & inside);
+  }
+  if (!stage2Leaf(lane, vm, ipa)) {
+    ADD(block, Stat.FaultStage2, 1);
+    mapIpa(lane, vm, cpuNode, ipa);
+  }
+  const framePa = walkStage2(lane, block, cpuNode, vm, ipa);
+  insertCache(ipaCache, block, ipa, tag, framePa, framePa);
+  return framePa | (ipa & inside);
+}
+
+/** Walks stage 2 for a mapped `ipa` and returns its frame. */
+function walkStage2(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64): u64 {
+  const stage = lane.stage2!;
+  const tag = VM_TAG(vm);
+  let from = stage.depth - 1;
+  let tablePa = vm.root - 1;
+  for (let height: u32 = 1; height < stage.depth; height++) {
+    const number = STAGE2_CACHES + height - 1;
+    if (!CACHE(lane, number).entries) continue;
+    const cached = lookupCache(CACHE(lane, number), block, ipa, tag);
+    if (!cached) continue;
+    from = height - 1;
+    tablePa = NEXT_PA(cached);
+    ADD(block, Stat.WalkCache_HitsS2l2 + from, 1);
+    break;
+  }
+  let height = from;
+  while (true) {
+    countRef(lane, block, cpuNode, tablePa);
+    ADD(block, Stat.WalkStage2_Refs, 1);
+    const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, tablePa, ipa, height)));
+    tablePa = addressOf(stage, entry, height);
+    if (isLeaf(stage, entry, height)) return tablePa;
+    insertCache(CACHE(lane, STAGE2_CACHES + height - 1), block, ipa, tag, tablePa, tablePa);
+    height--;
   }
 }

@@ -1,79 +1,112 @@
-// Walk caches (paging-structure caches): one per height of table descriptor, fully associative, true LRU. An entry holds
-// the address of the table that the cached descriptor points to.
+// Walk caches (paging-structure caches): fully associative, true LRU, one per height of table descriptor and stage, and the cache
+// of stage-2 pages (IPA to PA). An entry of the former holds where the table is that the cached descriptor points to.
 //
-//   entry: u64 tag (VA >> shift of the height) | u64 context | u64 next table's PA | u64 unused; the most recent first
+//   entry: u64 tag (address >> shift of the cache) | u64 context | u64 next table, or frame | u64 its physical address
+//   the most recent first; an empty one is all ones
 
-import { Lane, MAX_DEPTH } from '../layout';
+import { Lane, MAX_DEPTH, WalkCache } from '../layout';
 import { allocate } from '../memory/arena';
-import { SHIFT_OF } from '../paging/map';
 
 const ENTRY_BYTES: u32 = 32;
 
+/** The number of the cache for stage-1 table descriptors of height 1; those of greater heights follow. */
+export const STAGE1_CACHES: u32 = 0;
+/** The IPA cache. */
+export const IPA_CACHE: u32 = MAX_DEPTH - 1;
+/** The number of the cache for stage-2 table descriptors of height 1; those of greater heights follow. */
+export const STAGE2_CACHES: u32 = MAX_DEPTH;
+export const CACHES: u32 = 2 * MAX_DEPTH - 1;
+
 export function initWalkCaches(lane: Lane): void {
-  lane.walkCacheEntries = allocate(MAX_DEPTH * 4);
-  lane.walkCacheOffset = allocate(MAX_DEPTH * 4);
-}
-
-/** The number of entries of the cache for descriptors of `height`; 0: none. */
-// @ts-ignore: decorator
-@inline
-export function WALK_CACHE_ENTRIES(lane: Lane, height: u32): u32 {
-  return load<u32>(lane.walkCacheEntries + height * 4);
+  lane.walkCaches = allocate(CACHES * offsetof<WalkCache>());
 }
 
 // @ts-ignore: decorator
 @inline
-function CACHE(lane: Lane, block: usize, height: u32): usize {
-  return block + load<u32>(lane.walkCacheOffset + height * 4);
+export function CACHE(lane: Lane, number: u32): WalkCache {
+  return changetype<WalkCache>(lane.walkCaches + number * offsetof<WalkCache>());
 }
 
 /** Lays the caches out from byte `offset` of a CPU's block; returns the offset behind them. */
 export function planWalkCaches(lane: Lane, offset: u32): u32 {
-  for (let height: u32 = 1; height < lane.depth; height++) {
-    store<u32>(lane.walkCacheOffset + height * 4, offset);
-    offset += WALK_CACHE_ENTRIES(lane, height) * ENTRY_BYTES;
+  for (let number: u32 = 0; number < CACHES; number++) {
+    const cache = CACHE(lane, number);
+    cache.offset = offset;
+    offset += cache.entries * ENTRY_BYTES;
   }
   return offset;
 }
 
 /** Empties the walk caches of one CPU. */
 export function clearWalkCaches(lane: Lane, block: usize): void {
-  for (let height: u32 = 1; height < lane.depth; height++) {
-    memory.fill(CACHE(lane, block, height), 0xff, WALK_CACHE_ENTRIES(lane, height) * ENTRY_BYTES);
+  for (let number: u32 = 0; number < CACHES; number++) {
+    const cache = CACHE(lane, number);
+    memory.fill(block + cache.offset, 0xff, cache.entries * ENTRY_BYTES);
   }
 }
 
-/** The table that the cached descriptor of `height` for `va` points to, which becomes the most recent; NO_TABLE on a miss. */
-export function lookupWalkCache(lane: Lane, block: usize, height: u32, va: u64, context: u64): u64 {
-  const cache = CACHE(lane, block, height);
-  const end = cache + WALK_CACHE_ENTRIES(lane, height) * ENTRY_BYTES;
-  const tag = va >> SHIFT_OF(lane, height);
-  for (let entry = cache; entry < end; entry += ENTRY_BYTES) {
+/** The entry for `address`, which becomes the most recent; 0 on a miss. */
+export function lookupCache(cache: WalkCache, block: usize, address: u64, context: u64): usize {
+  const first = block + cache.offset;
+  const end = first + cache.entries * ENTRY_BYTES;
+  const tag = address >> cache.shift;
+  for (let entry = first; entry < end; entry += ENTRY_BYTES) {
     if (load<u64>(entry) != tag || load<u64>(entry, 8) != context) continue;
-    const tablePa = load<u64>(entry, 16);
-    putFirst(cache, entry, tag, context, tablePa);
-    return tablePa;
+    putFirst(first, entry, tag, context, load<u64>(entry, 16), load<u64>(entry, 24));
+    return first;
   }
-  return NO_TABLE;
+  return 0;
 }
 
-export const NO_TABLE: u64 = u64.MAX_VALUE;
+/** The next table, or the frame, of an entry, as an address of its own stage. */
+// @ts-ignore: decorator
+@inline
+export function NEXT(entry: usize): u64 {
+  return load<u64>(entry, 16);
+}
 
-/** Caches the descriptor of `height` for `va`, which points to `tablePa`; it must not be cached yet. */
-export function insertWalkCache(lane: Lane, block: usize, height: u32, va: u64, context: u64, tablePa: u64): void {
-  const entries = WALK_CACHE_ENTRIES(lane, height);
-  if (!entries) return;
-  const cache = CACHE(lane, block, height);
-  putFirst(cache, cache + (entries - 1) * ENTRY_BYTES, va >> SHIFT_OF(lane, height), context, tablePa);
+/** Its physical address. */
+// @ts-ignore: decorator
+@inline
+export function NEXT_PA(entry: usize): u64 {
+  return load<u64>(entry, 24);
+}
+
+/** Caches what the descriptor for `address` points to; it must not be cached yet. */
+export function insertCache(cache: WalkCache, block: usize, address: u64, context: u64, next: u64, nextPa: u64): void {
+  if (!cache.entries) return;
+  const first = block + cache.offset;
+  putFirst(first, first + (cache.entries - 1) * ENTRY_BYTES, address >> cache.shift, context, next, nextPa);
 }
 
 /** Moves the entries before `entry` one place down, over it, and puts the given one first. */
-function putFirst(cache: usize, entry: usize, tag: u64, context: u64, tablePa: u64): void {
-  for (; entry > cache; entry -= ENTRY_BYTES) {
+function putFirst(first: usize, entry: usize, tag: u64, context: u64, next: u64, nextPa: u64): void {
+  for (; entry > first; entry -= ENTRY_BYTES) {
     v128.store(entry, v128.load(entry - ENTRY_BYTES));
     v128.store(entry, v128.load(entry - ENTRY_BYTES, 16), 16);
   }
-  store<u64>(cache, tag);
-  store<u64>(cache, context, 8);
-  store<u64>(cache, tablePa, 16);
+  store<u64>(first, tag);
+  store<u64>(first, context, 8);
+  store<u64>(first, next, 16);
+  store<u64>(first, nextPa, 24);
+}
+
+/** Removes the entries of a CPU's cache that `matches` by tag mask and context mask: (tag ^ entry's) & tagMask and the same for contexts are 0. */
+export function removeFromCache(
+  cache: WalkCache,
+  block: usize,
+  tag: u64,
+  tagMask: u64,
+  context: u64,
+  contextMask: u64,
+): void {
+  const first = block + cache.offset;
+  const end = first + cache.entries * ENTRY_BYTES;
+  let to = first;
+  for (let entry = first; entry < end; entry += ENTRY_BYTES) {
+    if (!((load<u64>(entry) ^ tag) & tagMask) && !((load<u64>(entry, 8) ^ context) & contextMask)) continue;
+    if (to != entry) memory.copy(to, entry, ENTRY_BYTES);
+    to += ENTRY_BYTES;
+  }
+  memory.fill(to, 0xff, end - to);
 }

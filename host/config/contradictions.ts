@@ -1,14 +1,17 @@
 // Rules across keys: what each key allows alone but not together. Every message names both keys.
 import { shown } from './documents.js';
 import { type Problem } from './issues.js';
-import { type TlbArray, WALK_CACHES, walkCachesOf } from './machine.js';
+import { STAGE2_CACHES, type TlbArray, WALK_CACHES, walkCachesOf } from './machine.js';
 import {
   baseSize,
+  ipaBitsOf,
   PAGE_SHIFTS,
   type PageRule,
   type PageSize,
   type PagingFormat,
   pageSizes,
+  type Stage2Format,
+  stage2Sizes,
   tableLevels,
 } from './paging.js';
 import { type Config } from './schema.js';
@@ -23,6 +26,7 @@ export function contradictions(config: Config): Problem[] {
     ...tlbSizes(config),
     ...foreignWalkCaches(config),
     ...pagePolicy(config),
+    ...secondStage(config),
   ];
 }
 
@@ -33,6 +37,13 @@ export function formatName(paging: PagingFormat): string {
   return paging.format === 'arm64'
     ? `paging.format arm64 with paging.granule ${paging.granule} and paging.vaBits ${paging.vaBits}`
     : `paging.format x86-64 with paging.levels ${paging.levels}`;
+}
+
+/** How messages name a second stage. */
+function stage2Name(stage2: Stage2Format): string {
+  return stage2.format === 'arm64'
+    ? `paging.stage2 arm64 with granule ${stage2.granule} and ipaBits ${stage2.ipaBits}`
+    : `paging.stage2 ept with levels ${stage2.levels}`;
 }
 
 const sizeList = (paging: PagingFormat) => `${formatName(paging)} has ${pageSizes(paging).join(', ')}`;
@@ -143,9 +154,13 @@ function levelSizes(path: string, arrays: TlbArray[], paging: PagingFormat): Pro
 
 function foreignWalkCaches({ machine: { walkCaches }, paging }: Config): Problem[] {
   const own = walkCachesOf(paging);
-  return WALK_CACHES.filter((name) => walkCaches[name] > 0 && !own.includes(name)).map((name) =>
-    problem(`machine.walkCaches.${name}`, `${formatName(paging)} has no such walk cache; it has ${own.join(', ')}`),
-  );
+  return WALK_CACHES.filter((name) => walkCaches[name] > 0 && !own.includes(name)).flatMap((name) => {
+    const path = `machine.walkCaches.${name}`;
+    if (!STAGE2_CACHES.includes(name))
+      return [problem(path, `${formatName(paging)} has no such walk cache; it has ${own.join(', ')}`)];
+    if (paging.stage2) return [];
+    return [problem(path, 'is a cache of stage 2, and paging.stage2 is null; state a second stage or 0 entries')];
+  });
 }
 
 function pagePolicy({ paging, replay }: Config): Problem[] {
@@ -163,6 +178,31 @@ function pagePolicy({ paging, replay }: Config): Problem[] {
     return [];
   });
   return [...found, ...ranges(rules)];
+}
+
+function secondStage({ paging, replay }: Config): Problem[] {
+  const { stage2, pageSize } = paging;
+  if (!stage2) return [];
+  const found: Problem[] = [];
+  if (replay.mapping === 'captured') {
+    const advice = 'the trace has no stage-2 mappings; use replay.mapping demand or paging.stage2: null';
+    found.push(problem('paging.stage2', `contradicts replay.mapping captured: ${advice}`));
+  }
+  const sizes = stage2Sizes(stage2).map(({ size }) => size);
+  if (!sizes.includes(stage2.pageSize)) {
+    const message = `${stage2.pageSize} is not a page size: ${stage2Name(stage2)} has ${sizes.join(', ')}`;
+    found.push(problem('paging.stage2.pageSize', message));
+  }
+  // Pages lie in the upper half of the intermediate addresses, of which a stage-1 descriptor holds at most 48 bits.
+  const half = Math.min(ipaBitsOf(stage2), 48) - 1;
+  const largest = [pageSize.default, ...pageSize.rules.map(({ size }) => size)].find(
+    (size) => PAGE_SHIFTS[size] > half,
+  );
+  if (largest !== undefined) {
+    const message = `${largest} pages do not fit: ${stage2Name(stage2)} has 2^${half} bytes of intermediate addresses for pages`;
+    found.push(problem('paging.pageSize', message));
+  }
+  return found;
 }
 
 function ranges(rules: PageRule[]): Problem[] {

@@ -40,7 +40,7 @@ function fromIssue(issue: z.core.$ZodIssue, doc: unknown, above: string[]): Prob
   ];
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((name) => ({ path: [...path, name], message: unknownHere(name, found) }));
+      return issue.keys.map((name) => ({ path: [...path, name], message: unknownHere(name, found, path) }));
     case 'invalid_type':
       return expected(issue.expected === 'int' ? 'an integer' : article(issue.expected));
     case 'too_big':
@@ -63,9 +63,11 @@ function fromIssue(issue: z.core.$ZodIssue, doc: unknown, above: string[]): Prob
 }
 
 /** A key that another format of the same section has, or one that the unknown-key check could not see. */
-function unknownHere(name: string, found: unknown): string {
+function unknownHere(name: string, found: unknown, path: string[]): string {
   const format = isDoc(found) ? found.format : undefined;
-  return format === undefined ? `unknown key ${name}` : `paging.format ${shown(format)} has no such key`;
+  return format === undefined
+    ? `unknown key ${name}`
+    : `${[...path, 'format'].join('.')} ${shown(format)} has no such key`;
 }
 
 /** Whether an issue says that a value is of another kind: a word that is none of the allowed ones counts as that. */

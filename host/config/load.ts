@@ -2,14 +2,14 @@
 // check the result. Errors name the document that stated the offending key.
 import { existsSync } from 'node:fs';
 import { UsageError } from '../../traces/errors.js';
-import { type Doc, documentOf, isDoc, parseYaml, readDocument, shown } from './documents.js';
+import { type Doc, documentOf, isDoc, parseYaml, readDocument, shown, valueAt } from './documents.js';
 import { contradictions } from './contradictions.js';
 import { type Problem, problemsOf, stating, unknownKeys } from './issues.js';
 import { configJsonSchema } from './keys.js';
-import { type TlbArray, WALK_CACHES, walkCachesOf } from './machine.js';
+import { STAGE2_CACHES, type TlbArray, WALK_CACHES, walkCachesOf } from './machine.js';
 import { merge } from './merge.js';
 import { suggest } from './nearest.js';
-import { formatOf, type PageSize, type PagingFormat, pageSizes } from './paging.js';
+import { formatOf, type PageSize, pageSizes, type Stages } from './paging.js';
 import { GENERIC, presetNames, readPreset } from './presets.js';
 import { type Config, configSchema } from './schema.js';
 
@@ -81,9 +81,10 @@ function presetBase(name: string, origin: string): Doc {
 
 /**
  * A preset for another paging format than its own: TLB arrays lose the page sizes that the format does not have (and go
- * when none is left), walk caches of other levels are 0, and a page size that the format lacks is not inherited.
+ * when none is left), walk caches of other levels or of a missing second stage are 0, and a page size that the format
+ * lacks is not inherited.
  */
-function fitted(base: Doc, format: PagingFormat): Doc {
+function fitted(base: Doc, format: Stages): Doc {
   const sizes = pageSizes(format);
   const { machine, paging, ...rest } = base as unknown as Config;
   const fit = (level: TlbArray | TlbArray[] | null) =>
@@ -91,7 +92,7 @@ function fitted(base: Doc, format: PagingFormat): Doc {
       const pages = array.pages?.filter((size) => sizes.includes(size)) ?? null;
       return pages?.length === 0 ? [] : [{ ...array, pages }];
     });
-  const own = walkCachesOf(format);
+  const own = [...walkCachesOf(format), ...(format.stage2 ? STAGE2_CACHES : [])];
   const { pageSize, ...withoutPageSize } = paging as { pageSize?: PageSize | { default: PageSize } };
   const policySize = typeof pageSize === 'string' ? pageSize : pageSize?.default;
   return {
@@ -118,9 +119,10 @@ function layerOfSet(set: string): Layer {
 
 /** Keys that drop others go first, `topology` goes after `nodes`: so the order of --set does not matter among them. */
 const rank = ({ doc }: Layer) => {
-  const { paging, machine } = doc as { paging?: Doc; machine?: Doc };
-  if (paging?.format !== undefined) return 0;
-  return machine?.topology !== undefined && Object.keys(machine).length === 1 ? 2 : 1;
+  if (valueAt(doc, ['paging', 'format']) !== undefined) return 0;
+  if (valueAt(doc, ['paging', 'stage2', 'format']) !== undefined) return 1;
+  const { machine } = doc as { machine?: Doc };
+  return machine?.topology !== undefined && Object.keys(machine).length === 1 ? 3 : 2;
 };
 const inOrder = (a: Layer, b: Layer) => rank(a) - rank(b);
 

@@ -1,7 +1,7 @@
 // The `machine` section: CPUs and nodes, TLBs, walk caches, and the times that turn counts into cycles.
 import { z } from 'zod';
 import { key } from './key.js';
-import { type PagingFormat, pageSize } from './paging.js';
+import { type PagingFormat, pageSize, stage2Levels, type Stage2Format } from './paging.js';
 
 const MAX_NODES = 64;
 const MAX_CPUS = 4096;
@@ -51,15 +51,30 @@ const walkCaches = z.strictObject({
   l1: key(entries.default(4), 'Arm: table descriptors of level 1', 'entries'),
   l0: key(entries.default(2), 'Arm: table descriptors of level 0', 'entries'),
   lm1: key(entries.default(2), 'Arm: table descriptors of level -1', 'entries'),
+  // No source gives sizes of the stage-2 caches: those of the stage-1 caches at the same heights stand for them.
+  ipa: key(entries.default(32), 'stage 2: its pages, by intermediate address', 'entries'),
+  s2l2: key(entries.default(32), 'stage 2: table descriptors 1 level above the last (EPT: span 2M)', 'entries'),
+  s2l1: key(entries.default(4), 'stage 2: table descriptors 2 levels above the last', 'entries'),
+  s2l0: key(entries.default(2), 'stage 2: table descriptors 3 levels above the last', 'entries'),
+  s2lm1: key(entries.default(2), 'stage 2: table descriptors 4 levels above the last', 'entries'),
 });
 
 export type WalkCache = keyof z.output<typeof walkCaches>;
 export const WALK_CACHES = Object.keys(walkCaches.shape) as WalkCache[];
 
-/** The walk caches that machines of this format have, the one closest to the leaf first. */
+/** The caches of a second stage: of its pages, then of its tables, the one closest to the leaf first. */
+export const STAGE2_CACHES: readonly WalkCache[] = ['ipa', 's2l2', 's2l1', 's2l0', 's2lm1'];
+
+/** The stage-1 walk caches that machines of this format have, the one closest to the leaf first. */
 export function walkCachesOf(paging: PagingFormat): WalkCache[] {
   if (paging.format === 'arm64') return ['l2', 'l1', 'l0', 'lm1'];
   return paging.levels === 5 ? ['pde', 'pdpte', 'pml4e', 'pml5e'] : ['pde', 'pdpte', 'pml4e'];
+}
+
+/** The stage-2 caches that a walk of this format asks: none without a second stage, else those of the levels it has. */
+export function stage2CachesOf({ stage2 }: { stage2: Stage2Format | null }): WalkCache[] {
+  // n levels have n - 1 levels of table descriptors, and the pages are one more cache.
+  return stage2 ? STAGE2_CACHES.slice(0, stage2Levels(stage2)) : [];
 }
 
 const node = z
@@ -94,7 +109,10 @@ export const machine = key(
       clockGHz: key(z.number().min(0.001).max(100).default(2.6), 'core clock', 'GHz'),
       cpi: key(z.number().min(0).max(1000).default(1), 'cycles per instruction when nothing misses', 'cycles'),
       tlb: key(tlb.prefault({}), 'the TLBs of each CPU'),
-      walkCaches: key(walkCaches.prefault({}), 'walk caches of each CPU, fully associative; 0: none'),
+      walkCaches: key(
+        walkCaches.prefault({}),
+        'walk caches of each CPU, fully associative; 0: none. No source gives sizes for those of stage 2',
+      ),
       latency: key(
         z
           .strictObject({

@@ -2,6 +2,7 @@
 // the keys of `machine` that describe the same thing, a change of paging format, and values with a shorter form.
 import { UsageError } from '../../traces/errors.js';
 import { type Doc, isDoc } from './documents.js';
+import { withStage2Format } from './paging.js';
 
 /** The result of laying `over` on `base`; neither is changed. `path` is where both stand in their documents. */
 export function merge(base: unknown, over: unknown, origin: string, path: readonly string[] = []): unknown {
@@ -21,19 +22,22 @@ export function merge(base: unknown, over: unknown, origin: string, path: readon
   }
   const below = inherited(dotted, base, over);
   const names = new Set([...Object.keys(below), ...Object.keys(over)]);
-  return Object.fromEntries(
+  const merged = Object.fromEntries(
     [...names].map((name) => [
       name,
       Object.hasOwn(over, name) ? merge(below[name], over[name], origin, [...path, name]) : below[name],
     ]),
   );
+  // At once, so that a later document that states the same format is seen to change nothing.
+  return dotted === 'paging' ? withStage2Format(merged) : merged;
 }
 
 /** What an object inherits from the value below it. */
 function inherited(dotted: string, base: unknown, over: Doc): Doc {
   const below = objectForm(dotted, base);
   if (dotted === 'machine') return inheritedMachine(below, over);
-  if (dotted === 'paging' && over.format !== undefined && over.format !== below.format) return {};
+  const hasFormat = dotted === 'paging' || dotted === 'paging.stage2';
+  if (hasFormat && over.format !== undefined && over.format !== below.format) return {};
   return below;
 }
 

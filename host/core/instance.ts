@@ -20,11 +20,30 @@ interface CoreFunctions {
   allocate(bytes: number, alignment: number): Pointer;
   attachColumn(column: number, bytes: number): Pointer;
   createLane(cpus: number, nodes: number): Pointer;
-  setFormat(lane: Pointer, arch: number, pageShift: number, depth: number, rootBits: number, sizes: number): void;
+  setStage1(
+    lane: Pointer,
+    format: number,
+    pageShift: number,
+    depth: number,
+    rootBits: number,
+    outputBits: number,
+    controls: number,
+  ): void;
+  setStage2(
+    lane: Pointer,
+    format: number,
+    pageShift: number,
+    depth: number,
+    rootBits: number,
+    outputBits: number,
+    controls: number,
+    leafHeight: number,
+  ): void;
+  addPageSize(lane: Pointer, shift: number, height: number, runBits: number): void;
   setCpuNode(lane: Pointer, cpu: number, node: number): void;
   setLatency(lane: Pointer, from: number, to: number, cycles: number): void;
   addTlbArray(lane: Pointer, level: number, sets: number, ways: number, sizes: number): void;
-  setWalkCache(lane: Pointer, height: number, entries: number): void;
+  setWalkCache(lane: Pointer, number: number, entries: number): void;
   setPageSizes(lane: Pointer, defaultSize: number, usedSizes: number): void;
   addPageRule(lane: Pointer, from: bigint, last: bigint, size: number): void;
   setPlacement(lane: Pointer, data: number, dataNode: number, tables: number, tableNode: number): void;
@@ -35,12 +54,70 @@ interface CoreFunctions {
   collectCounters(lane: number, cpu: number, out: Pointer): void;
   tableBytesOf(lane: Pointer, node: number): bigint;
   probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer): number;
+
+  // Table images: assembly/paging/translate.ts
+  addTablePage(pa: bigint, bytes: number): Pointer;
+  createRegime(): Pointer;
+  setX86(regime: Pointer, root: bigint, levels: number, maxPhysBits: number, controls: number): void;
+  setArmStage1(
+    regime: Pointer,
+    high: boolean,
+    root: bigint,
+    pageShift: number,
+    bits: number,
+    outputBits: number,
+    controls: number,
+  ): void;
+  setArmStage2(
+    regime: Pointer,
+    root: bigint,
+    pageShift: number,
+    bits: number,
+    startLevel: number,
+    outputBits: number,
+    controls: number,
+  ): void;
+  setEpt(regime: Pointer, root: bigint, levels: number, maxPhysBits: number): void;
+  translate(regime: Pointer, address: bigint, access: number, user: boolean): number;
+  outcomePa(): bigint;
+  outcomeLevel(): number;
+  outcomePageShift(): number;
+  outcomeS2Level(): number;
+  outcomeS2PageShift(): number;
+  outcomeEntry(): bigint;
+  outcomeCode(): number;
+  outcomeStage(): number;
+  outcomeIpa(): bigint;
+  outcomePermissions(): number;
+  stepCount(): number;
+  stepStage(step: number): number;
+  stepLevel(step: number): number;
+  stepTablePa(step: number): bigint;
+  stepEntryPa(step: number): bigint;
+  stepEntry(step: number): bigint;
 }
 
-const ENUMS = ['Arch', 'Column', 'Level', 'Mapping', 'Policy', 'Stat', 'Status'] as const;
+const ENUMS = [
+  'Access',
+  'Column',
+  'Control',
+  'Format',
+  'Level',
+  'Mapping',
+  'Outcome',
+  'Permission',
+  'Policy',
+  'Stat',
+  'Status',
+] as const;
 
-/** An instance: the functions, and the enums as plain numbers. */
-export type Core = CoreFunctions & Readonly<Record<(typeof ENUMS)[number], CoreEnum>>;
+/** Numbers that the core exports. */
+const CONSTANTS = ['IPA_CACHE', 'STAGE1_CACHES', 'STAGE2_CACHES'] as const;
+
+
+/** An instance: the functions, and the enums and constants as plain numbers. */
+export type Core = CoreFunctions &
+  Readonly<Record<(typeof ENUMS)[number], CoreEnum> & Record<(typeof CONSTANTS)[number], number>>;
 
 /** The release build is for use, the debug build (all checks on) for tests. */
 export type Build = 'release' | 'debug';
@@ -79,6 +156,7 @@ export function instantiateCore(build: Build = 'release'): Core {
   const { exports } = instantiateSync<Record<string, unknown>>(load(build).module, { env: { abort } });
   const core: Record<string, unknown> = { ...exports };
   for (const name of ENUMS) core[name] = enumOf(exports[name]);
+  for (const name of CONSTANTS) core[name] = Number((exports[name] as WebAssembly.Global).value);
   return core as unknown as Core;
 }
 

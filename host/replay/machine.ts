@@ -2,8 +2,20 @@
 
 import { type TraceMetadata } from '../../traces/metadata.js';
 import { UsageError } from '../../traces/errors.js';
-import { walkCachesOf } from '../config/machine.js';
-import { baseSize, PAGE_SHIFTS, type PageRule, type PageSize, pageSizes, tableLevels } from '../config/paging.js';
+import { stage2CachesOf, type WalkCache, walkCachesOf } from '../config/machine.js';
+import {
+  baseSize,
+  type LeafSize,
+  leafSizes,
+  PAGE_SHIFTS,
+  type PageRule,
+  type PageSize,
+  pageSizes,
+  stage2Base,
+  stage2Levels,
+  stage2Sizes,
+  tableLevels,
+} from '../config/paging.js';
 import { type Config, type Placement } from '../config/schema.js';
 import { type Core, type Pointer } from '../core/instance.js';
 import { type Topology } from './topology.js';
@@ -14,41 +26,56 @@ const LAST_ADDRESS = (1n << 64n) - 1n;
 export function addLane(core: Core, config: Config, topology: Topology, regions: TraceMetadata['regions']): Pointer {
   const { cpuNode, nodes, latencyCycles } = topology;
   const lane = core.createLane(cpuNode.length, nodes);
-  const sizes = setFormat(core, lane, config);
+  const number = setFormat(core, lane, config);
   cpuNode.forEach((node, cpu) => core.setCpuNode(lane, cpu, node));
   latencyCycles.forEach((row, from) => row.forEach((cycles, to) => core.setLatency(lane, from, to, cycles)));
-  setTlbs(core, lane, config, sizes);
-  walkCachesOf(config.paging).forEach((name, i) => core.setWalkCache(lane, i + 1, config.machine.walkCaches[name]));
-  setPages(core, lane, config, sizes, regions);
+  setTlbs(core, lane, config, number);
+  setWalkCaches(core, lane, config);
+  setPages(core, lane, config, number, regions);
   const [data, dataNode] = policy(core, config.memory.data);
   const [tables, tableNode] = policy(core, config.memory.tables);
   core.setPlacement(lane, data, dataNode, tables, tableNode);
   const { mapping, dirty, splitPages } = config.replay;
-  core.setReplay(
-    lane,
-    mapping === 'captured' ? core.Mapping.Captured : core.Mapping.Demand,
-    dirty === 'tracked',
-    splitPages,
-  );
+  const mapped = mapping === 'captured' ? core.Mapping.Captured : core.Mapping.Demand;
+  core.setReplay(lane, mapped, dirty === 'tracked', splitPages);
   core.startLane(lane);
   return lane;
 }
 
-/** A page size's number in the core: how many levels above the last one its leaves are. */
+/** A page size's number in the core: its place among the sizes of the stage-1 format. */
 type SizeNumbers = (size: PageSize) => number;
 
-const mask = (numbers: number[]) => numbers.reduce((bits, number) => bits | (1 << number), 0);
+const mask = (numbers: Iterable<number>) => [...numbers].reduce((bits, number) => bits | (1 << number), 0);
 
 function setFormat(core: Core, lane: Pointer, { paging }: Config): SizeNumbers {
   const pageShift = PAGE_SHIFTS[baseSize(paging)];
-  const indexBits = pageShift - 3;
-  const number = (size: PageSize) => (PAGE_SHIFTS[size] - pageShift) / indexBits;
   const depth = tableLevels(paging);
-  const vaBits = paging.format === 'arm64' ? paging.vaBits : pageShift + depth * indexBits;
-  const rootBits = vaBits - pageShift - (depth - 1) * indexBits;
-  const arch = paging.format === 'arm64' ? core.Arch.Arm64 : core.Arch.X86;
-  core.setFormat(lane, arch, pageShift, depth, rootBits, mask(pageSizes(paging).map(number)));
-  return number;
+  const { stage2 } = paging;
+  if (paging.format === 'arm64') {
+    const { ArmStage1 } = core.Format;
+    core.setStage1(lane, ArmStage1, pageShift, depth, ...armGeometry(core, pageShift, depth, paging.vaBits));
+  } else core.setStage1(lane, core.Format.X86, pageShift, depth, 9, 52, core.Control.NoExecute);
+  if (stage2) {
+    const shift = PAGE_SHIFTS[stage2Base(stage2)];
+    const levels = stage2Levels(stage2);
+    const leafHeight = stage2Sizes(stage2).find(({ size }) => size === stage2.pageSize)!.height;
+    if (stage2.format === 'ept') core.setStage2(lane, core.Format.Ept, shift, levels, 9, 52, 0, leafHeight);
+    else {
+      const { ArmStage2 } = core.Format;
+      core.setStage2(lane, ArmStage2, shift, levels, ...armGeometry(core, shift, levels, stage2.ipaBits), leafHeight);
+    }
+  }
+  const sizes = leafSizes(paging);
+  for (const { shift, height, run } of sizes) core.addPageSize(lane, shift, height, Math.log2(run));
+  return (wanted) => sizes.findIndex(({ size }) => size === wanted);
+}
+
+/** Index bits of the root, output bits and controls; more than 48 address bits need the format of FEAT_LPA2 or FEAT_LPA. */
+function armGeometry(core: Core, pageShift: number, levels: number, bits: number): [number, number, number] {
+  const rootBits = bits - pageShift - (levels - 1) * (pageShift - 3);
+  const { HardwareAccess, HardwareDirty, Ds, Lpa } = core.Control;
+  const wide = bits > 48 ? (pageShift === 16 ? Lpa : Ds) : 0;
+  return [rootBits, wide ? 52 : 48, wide | HardwareAccess | HardwareDirty];
 }
 
 function setTlbs(core: Core, lane: Pointer, config: Config, number: SizeNumbers): void {
@@ -65,6 +92,15 @@ function setTlbs(core: Core, lane: Pointer, config: Config, number: SizeNumbers)
   }
 }
 
+function setWalkCaches(core: Core, lane: Pointer, { machine, paging }: Config): void {
+  const set = (names: WalkCache[], first: number) =>
+    names.forEach((name, i) => core.setWalkCache(lane, first + i, machine.walkCaches[name]));
+  set(walkCachesOf(paging), core.STAGE1_CACHES);
+  const [ipa, ...stage2] = stage2CachesOf(paging);
+  if (ipa) set([ipa], core.IPA_CACHE);
+  set(stage2, core.STAGE2_CACHES);
+}
+
 function setPages(
   core: Core,
   lane: Pointer,
@@ -75,18 +111,29 @@ function setPages(
   // Captured frames are known page by page, so pages have the base size there.
   const captured = replay.mapping === 'captured';
   const { default: fallback, rules } = captured ? { default: baseSize(paging), rules: [] } : paging.pageSize;
-  const largest = Math.max(number(fallback), ...rules.map((rule) => number(rule.size)));
-  // A page may get any size below the policy's where it does not fit; without rules every page fits.
-  const used =
-    rules.length > 0
-      ? pageSizes(paging)
-          .map(number)
-          .filter((size) => size <= largest)
-      : [number(fallback)];
-  core.setPageSizes(lane, number(fallback), mask(used));
+  const named = new Set([fallback, ...rules.map((rule) => rule.size)]);
+  const largest = Math.max(...[...named].map(number));
+  // A page may get any plain size below the policy's where it does not fit; without rules every page fits.
+  const mapped = leafSizes(paging).filter(
+    ({ size, run }, i) => named.has(size) || (rules.length > 0 && run === 1 && i <= largest),
+  );
+  core.setPageSizes(lane, number(fallback), mask(entrySizes(paging, mapped)));
   for (const rule of rules) {
     for (const [from, last] of stretches(rule, regions)) core.addPageRule(lane, from, last, number(rule.size));
   }
+}
+
+/**
+ * The size numbers that TLB entries for the mapped pages can have: under stage 2 the largest that is not above its page. The
+ * hypervisor's own pages are under no stage 2.
+ */
+function entrySizes(paging: Config['paging'], mapped: LeafSize[]): Set<number> {
+  const sizes = leafSizes(paging);
+  const plain = mapped.map(({ size }) => sizes.findIndex((leaf) => leaf.size === size));
+  const { stage2 } = paging;
+  if (!stage2) return new Set(plain);
+  const cap = sizes.findLastIndex(({ shift }) => shift <= PAGE_SHIFTS[stage2.pageSize]);
+  return new Set([...plain, ...plain.map((size) => Math.min(size, Math.max(cap, 0)))]);
 }
 
 /** The addresses that a rule names, both ends inclusive. */

@@ -1,6 +1,6 @@
 // From a lane's counters to the summary document (nodewalk.summary/1): sums over CPUs, groups by node, cycles.
 
-import { walkCachesOf } from '../config/machine.js';
+import { stage2CachesOf, walkCachesOf } from '../config/machine.js';
 import { type Config } from '../config/schema.js';
 import { counterKeys } from '../core/counters.js';
 import { type CoreEnum } from '../core/instance.js';
@@ -60,7 +60,7 @@ export function summarizeLane(
 function layoutOf(config: Config, stats: CoreEnum) {
   const { machine } = config;
   const absent = (['l1i', 'l1d', 'l2'] as const).filter((level) => !machine.tlb[level]?.length);
-  const caches = new Set<string>(walkCachesOf(config.paging));
+  const caches = new Set<string>([...walkCachesOf(config.paging), ...stage2CachesOf(config.paging)]);
   const levels = new Set(levelsOf(config).map(String));
   const exists = (key: string) => {
     const [group, kind, name] = key.split('.');
@@ -93,8 +93,7 @@ function layoutOf(config: Config, stats: CoreEnum) {
       const parts = cyclesOf(sum);
       const { cycles: _, ...counted } = nested(sum) as unknown as Groups;
       const { access, tlb = {}, walk, fault } = counted;
-      const stage1 = { ...walk, stage2Refs: 0 };
-      return { access, tlb, walk: stage1, ...UNCOUNTED, fault, cycles: { total: total(parts), critical, ...parts } };
+      return { access, tlb, walk, ...UNCOUNTED, fault, cycles: { total: total(parts), critical, ...parts } };
     },
   };
 }

@@ -33,12 +33,12 @@ test.each<[string, unknown, RegExp]>([
 
   ['16K pages on x86', { paging: { pageSize: '16K' } }, /paging\.pageSize: 16K .*paging\.format x86-64 .*4K, 2M, 1G/],
   [
-    '2M pages with granule 16K',
-    arm({ granule: '16K', pageSize: '2M' }),
-    /paging\.pageSize: 2M .*paging\.granule 16K .*16K, 32M/,
+    '64K pages with granule 16K',
+    arm({ granule: '16K', pageSize: '64K' }),
+    /paging\.pageSize: 64K .*paging\.granule 16K .*16K, 2M, 32M, 1G/,
   ],
-  ['1G pages with granule 64K', arm({ granule: '64K', pageSize: '1G' }), /paging\.granule 64K .*64K, 512M/],
-  ['pages above the root table', arm({ vaBits: 30, pageSize: '1G' }), /paging\.vaBits 30 has 4K, 2M/],
+  ['1G pages with granule 64K', arm({ granule: '64K', pageSize: '1G' }), /paging\.granule 64K .*64K, 2M, 512M, 16G/],
+  ['pages above the root table', arm({ vaBits: 30, pageSize: '1G' }), /paging\.vaBits 30 has 4K, 64K, 2M, 32M$/],
   [
     'no level at all',
     arm({ granule: '64K', vaBits: 16 }),
@@ -46,6 +46,59 @@ test.each<[string, unknown, RegExp]>([
   ],
   ['a levels key on Arm', arm({ levels: 4 }), /paging\.levels: paging\.format "arm64" has no such key/],
   ['a granule on x86', { paging: { granule: '4K' } }, /paging\.granule: paging\.format "x86-64" has no such key/],
+
+  ['blocks of 52 bits with 48', arm({ pageSize: '512G' }), /paging\.vaBits 48 has .*1G, 16G$/],
+
+  [
+    'captured frames under stage 2',
+    { ...arm({ stage2: {} }), replay: { mapping: 'captured' } },
+    /paging\.stage2: contradicts replay\.mapping captured/,
+  ],
+  ['runs of stage 2', arm({ stage2: { pageSize: '64K' } }), /stage2\.pageSize: 64K .*ipaBits 40 has 4K, 2M, 1G$/],
+  // 34 - 8 bits over 9 each: 2 levels.
+  [
+    'stage-2 pages above the root',
+    arm({ stage2: { ipaBits: 34, pageSize: '1G' } }),
+    /stage2\.pageSize: 1G .*ipaBits 34 has 4K, 2M$/,
+  ],
+  [
+    'stage-2 sizes of another format',
+    { paging: { stage2: { pageSize: '512G' } } },
+    /stage2\.pageSize: 512G .*ept with levels 4 has 4K, 2M, 1G$/,
+  ],
+  ['31 IPA bits', arm({ stage2: { ipaBits: 31 } }), /stage2\.ipaBits: expected at least 32, found 31/],
+  ['53 IPA bits', arm({ stage2: { ipaBits: 53 } }), /stage2\.ipaBits: expected at most 52/],
+  // Half of 2^34 is 8G.
+  [
+    'pages above half of the IPA space',
+    arm({ pageSize: '16G', stage2: { ipaBits: 34 } }),
+    /paging\.pageSize: 16G .*ipaBits 34 has 2\^33 bytes/,
+  ],
+  [
+    'a stage 2 of no format',
+    { paging: { stage2: { format: 'npt' } } },
+    /stage2\.format: expected arm64 or ept, found "npt"/,
+  ],
+  [
+    'Arm keys under EPT',
+    { paging: { stage2: { ipaBits: 40 } } },
+    /stage2\.ipaBits: paging\.stage2\.format "ept" has no such key/,
+  ],
+  [
+    'EPT keys under Arm',
+    arm({ stage2: { levels: 4 } }),
+    /stage2\.levels: paging\.stage2\.format "arm64" has no such key/,
+  ],
+  [
+    'a stage-2 cache without stage 2',
+    { machine: { walkCaches: { ipa: 1 } } },
+    /walkCaches\.ipa: .*paging\.stage2 is null/,
+  ],
+  [
+    'stage-2 tables cached without stage 2',
+    { machine: { walkCaches: { s2l2: 1 } }, ...arm({}) },
+    /walkCaches\.s2l2: .*paging\.stage2 is null/,
+  ],
 
   ['a TLB for a size that the format lacks', l2({ pages: ['4K', '16K'] }), /l2\.pages: 16K .*paging\.format x86-64/],
   [
@@ -142,6 +195,13 @@ test.each<[string, unknown, RegExp]>([
   expect(resolve).toThrow(/^my\.yaml: /);
 });
 
+test('a page of half the IPA space fits', () => {
+  // 35 bits: pages have the 2^34 bytes from 2^34 on, one page of 16G.
+  expect(resolveConfig(arm({ pageSize: '16G', stage2: { ipaBits: 35 } }), 'my.yaml').paging.pageSize.default).toBe(
+    '16G',
+  );
+});
+
 test('a node is fine as long as the nodes are not known', () => {
   expect(resolveConfig({ memory: { tables: { node: 63 } } }, 'my.yaml').memory.tables).toEqual({ node: 63 });
 });
@@ -158,6 +218,8 @@ test('ranges that touch do not overlap, and unsafe numbers are kept exactly', ()
   ]);
 });
 
-test('walk caches of another format may be 0', () => {
-  expect(resolveConfig({ machine: { walkCaches: { l2: 0, pml5e: 0 } } }, 'my.yaml').machine.walkCaches.pde).toBe(32);
+test('walk caches of another format or of a missing stage 2 may be 0', () => {
+  expect(
+    resolveConfig({ machine: { walkCaches: { l2: 0, pml5e: 0, ipa: 0 } } }, 'my.yaml').machine.walkCaches.pde,
+  ).toBe(32);
 });

@@ -43,6 +43,7 @@ describe('the JSON Schema', () => {
   });
 
   test('accepts documents that state objects in part', () => {
+    expect(accepts({ paging: { stage2: { ipaBits: 40 } } })).toBe(true);
     expect(accepts({ machine: { tlb: { l2: { ways: 16 } } }, paging: { pageSize: '2M' } })).toBe(true);
   });
 
@@ -51,6 +52,8 @@ describe('the JSON Schema', () => {
     { machine: { tlb: { l2: { ways: 1025 } } } },
     { memory: { data: 'near' } },
     { memory: { data: {} } },
+    { paging: { stage2: { ipaBits: 53 } } },
+    { paging: { stage2: { levels: 4, granule: '4K' } } },
   ])('refuses %o', (doc) => {
     expect(accepts(doc)).toBe(false);
   });

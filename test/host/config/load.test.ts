@@ -67,8 +67,18 @@ describe('--set', () => {
     expect(sets('machine.cpuNode=[0, 1]', 'machine.nodes=1').machine).toMatchObject({ cpuNode: null, nodes: 1 });
   });
 
+  test('null removes a second stage', () => {
+    const source = file('nested.yaml', 'paging: { stage2: { format: ept, levels: 5 } }');
+    expect(loadConfig({ source }).config.paging.stage2).toEqual({ format: 'ept', levels: 5, pageSize: '4K' });
+    const { paging, machine } = loadConfig({ source, sets: ['paging.stage2=null'] }).config;
+    expect([paging.stage2, machine.walkCaches.ipa]).toEqual([null, 0]);
+  });
+
   test('the format and the topology may come in any order with the keys that depend on them', () => {
     expect(sets('paging.granule=16K', 'paging.format=arm64').paging).toMatchObject({ format: 'arm64', granule: '16K' });
+    const stage2 = { format: 'arm64', granule: '4K', ipaBits: 44, pageSize: '4K' };
+    expect(sets('paging.stage2.ipaBits=44', 'paging.stage2.format=arm64').paging.stage2).toEqual(stage2);
+    expect(sets('paging.stage2.ipaBits=44', 'paging.format=arm64').paging.stage2).toEqual(stage2);
     expect(sets('machine.topology=trace', 'machine.nodes=2').machine).toMatchObject({ topology: 'trace', nodes: 2 });
   });
 

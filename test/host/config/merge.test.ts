@@ -62,6 +62,7 @@ describe('paging', () => {
       format: 'arm64',
       granule: '16K',
       vaBits: 48,
+      stage2: null,
       pageSize: { default: '16K', rules: [] },
     });
   });
@@ -85,6 +86,53 @@ describe('paging', () => {
     expect(resolve({ paging: { pageSize: { rules } } }, { paging: { pageSize: '2M' } }).paging.pageSize.rules).toEqual(
       [],
     );
+  });
+});
+
+describe('stage 2', () => {
+  const stage2 = (...sections: Record<string, unknown>[]) =>
+    resolve(...sections.map((paging) => ({ paging }))).paging.stage2;
+  const arm = { format: 'arm64' };
+
+  test('is absent unless stated, and has the format of the same architecture unless stated', () => {
+    expect(stage2({})).toBeNull();
+    expect(stage2({ stage2: {} })).toEqual({ format: 'ept', levels: 4, pageSize: '4K' });
+    expect(stage2({ ...arm, stage2: {} })).toEqual({ format: 'arm64', granule: '4K', ipaBits: 40, pageSize: '4K' });
+    expect(stage2({ ...arm, stage2: { granule: '4K', ipaBits: 40 } })).toEqual(stage2({ ...arm, stage2: {} }));
+  });
+
+  test('may be of the other architecture', () => {
+    expect(stage2({ ...arm, stage2: { format: 'ept', levels: 5 } })).toEqual({
+      format: 'ept',
+      levels: 5,
+      pageSize: '4K',
+    });
+    expect(stage2({ stage2: { format: 'arm64', granule: '64K' } })).toMatchObject({ granule: '64K', pageSize: '64K' });
+  });
+
+  test('merges key by key, also where a later document states the implied format', () => {
+    const first = { ...arm, stage2: { granule: '16K', ipaBits: 44 } };
+    const second = { stage2: { format: 'arm64', pageSize: '32M' } };
+    expect(stage2(first, second)).toEqual({ format: 'arm64', granule: '16K', ipaBits: 44, pageSize: '32M' });
+  });
+
+  test('a change of its format drops its inherited keys', () => {
+    const first = { stage2: { format: 'arm64', granule: '64K', pageSize: '64K' } };
+    expect(stage2(first, { stage2: { format: 'ept' } })).toEqual({ format: 'ept', levels: 4, pageSize: '4K' });
+  });
+
+  test('a change of the stage-1 format drops it, and null removes it', () => {
+    expect(stage2({ stage2: {} }, arm)).toBeNull();
+    expect(stage2({ stage2: {} }, { stage2: null })).toBeNull();
+  });
+
+  test('brings its caches', () => {
+    const caches = (paging: object) => {
+      const { ipa, s2l2, s2l1, s2l0, s2lm1 } = resolve({ paging }).machine.walkCaches;
+      return { ipa, s2l2, s2l1, s2l0, s2lm1 };
+    };
+    expect(caches({ stage2: {} })).toEqual({ ipa: 32, s2l2: 32, s2l1: 4, s2l0: 2, s2lm1: 2 });
+    expect(caches({ stage2: null })).toEqual({ ipa: 0, s2l2: 0, s2l1: 0, s2l0: 0, s2lm1: 0 });
   });
 });
 
@@ -126,10 +174,13 @@ describe('a preset under another format', () => {
   const arm = { format: 'arm64' };
 
   test('loses the page sizes that the format lacks, and arrays that are left with none', () => {
-    // haswell-ep's l2 takes 4K and 2M, its l1d has arrays for 4K, 2M and 1G; a 64K granule has 64K and 512M only.
-    const haswell = (granule: string) => resolve({ extends: 'haswell-ep', paging: { ...arm, granule } }).machine.tlb;
+    // haswell-ep's l2 takes 4K and 2M, its l1d has arrays for 4K, 2M and 1G. A 64K granule has only 2M of these, a run of
+    // 32 entries, which the 2^(20 - 16) = 16 entries of a root for 20 bits do not hold.
+    const haswell = (granule: string, vaBits = 48) =>
+      resolve({ extends: 'haswell-ep', paging: { ...arm, granule, vaBits } }).machine.tlb;
     expect(haswell('4K').l2).toEqual([{ sets: 128, ways: 8, pages: ['4K', '2M'] }]);
-    expect(haswell('64K')).toEqual({ l1i: [], l1d: [], l2: null });
+    expect(haswell('64K').l1d).toEqual([{ sets: 8, ways: 4, pages: ['2M'] }]);
+    expect(haswell('64K', 20)).toEqual({ l1i: [], l1d: [], l2: null });
   });
 
   test('a 3-level Arm format still has 1G, a 2-level one does not', () => {
@@ -141,10 +192,12 @@ describe('a preset under another format', () => {
 
   test('has the walk caches of the format only', () => {
     const { walkCaches } = resolve({ paging: { format: 'x86-64', levels: 5 } }).machine;
-    expect(walkCaches).toEqual({ pde: 32, pdpte: 4, pml4e: 2, pml5e: 2, l2: 0, l1: 0, l0: 0, lm1: 0 });
+    const noStage2 = { ipa: 0, s2l2: 0, s2l1: 0, s2l0: 0, s2lm1: 0 };
+    expect(walkCaches).toEqual({ pde: 32, pdpte: 4, pml4e: 2, pml5e: 2, l2: 0, l1: 0, l0: 0, lm1: 0, ...noStage2 });
     expect(resolve({ paging: arm }).machine.walkCaches).toEqual({
       ...{ pde: 0, pdpte: 0, pml4e: 0, pml5e: 0 },
       ...{ l2: 32, l1: 4, l0: 2, lm1: 2 },
+      ...noStage2,
     });
   });
 });

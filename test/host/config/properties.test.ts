@@ -33,14 +33,30 @@ const topology = fc.oneof(
   fc.record({ nodes: fc.constant(2), topology: fc.constantFrom('blocks', 'trace') }),
 );
 
+const stage2 = fc.oneof(
+  fc.record({ pageSize: some(fc.constant('4K')) }),
+  fc.record({
+    format: fc.constant('arm64'),
+    granule: some(fc.constantFrom('4K', '16K', '64K')),
+    ipaBits: some(fc.integer({ min: 32, max: 52 })),
+  }),
+  fc.record({
+    format: fc.constant('ept'),
+    levels: some(fc.constantFrom(4, 5)),
+    pageSize: some(fc.constantFrom('4K', '2M', '1G')),
+  }),
+);
+
 /** A 4K granule has the page sizes of x86, so that any TLB goes with any of these. */
 const paging = fc.oneof(
   fc.record({
     levels: some(fc.constantFrom(4, 5)),
     pageSize: some(fc.constantFrom('4K', '2M')),
+    stage2: some(fc.oneof(fc.constant(null), stage2)),
     format: fc.constant('x86-64'),
   }),
   fc.record({
+    stage2: some(fc.oneof(fc.constant(null), stage2)),
     format: fc.constant('arm64'),
     vaBits: some(fc.integer({ min: 31, max: 52 })),
     pageSize: some(fc.constant({ default: '1G' })),
