@@ -32,6 +32,8 @@ export const MAX_SLOTS: u32 = 16;
 const SIDE_BYTES: u32 = MAX_SLOTS * 8;
 /** No VPN, pages being at least 4 KiB. */
 const NO_VPN: u64 = u64.MAX_VALUE;
+/** Above every physical address, and no PA_UNKNOWN: goes with an empty slot where frames are compared. */
+const NO_FRAME: u64 = 0xfff0_0000_0000_0000;
 
 /** A filter. */
 @unmanaged
@@ -113,6 +115,8 @@ function forget(filter: Filter, cpu: FilterCpu): void {
     const slot = changetype<usize>(cpu) + RECENT + i * 8;
     store<u64>(slot, EMPTY_SLOT(filter, i));
     store<u64>(slot + SIDE_BYTES, EMPTY_SLOT(filter, i));
+    store<u64>(slot + (FRAMES - RECENT), NO_FRAME);
+    store<u64>(slot + (FRAMES - RECENT) + SIDE_BYTES, NO_FRAME);
   }
   memory.fill(changetype<usize>(cpu) + STORED, 0xff, SIDE_BYTES);
 }
@@ -126,22 +130,26 @@ function SLOT(cpu: usize, table: u32, side: u32, vpn: u64, mask: u32): usize {
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 
-// In the code for eight rows at a time, `sides` has SIDE_BYTES in the byte of each fetch, so that it is the offset of the row's side;
-// `slotShift` is pageShift - 3 and `slotMask` the mask of a slot's byte offset, so that one shift and one mask make it.
+// In the code for groups of rows, the slots of the group's CPU and the sides of its rows lie at fixed places, so that an address there is one
+// offset: WINDOW is a copy of the CPU's addresses last seen, SIDES has SIDE_BYTES for every fetch of the group (u32 each), the offset of its
+// side. `slotShift` is pageShift - 3 and `slotMask` the mask of a slot's byte offset, so that one shift and one mask make it.
+const WINDOW: usize = memory.data(256, 16);
+const SIDES: usize = memory.data(64, 16);
 
-/** The byte offset of the slot of `va`, its row's byte of `sides` being the lowest. */
+/** The byte offset in WINDOW of the slot of row `i` of the group, whose address is `va`. */
 // @ts-ignore: decorator
 @inline
-function OFFSET(va: u64, sides: u32, slotShift: u64, slotMask: u32): usize {
-  return ((<u32>(va >> slotShift)) & slotMask) | (sides & SIDE_BYTES);
+function OFFSET(va: u64, i: usize, slotShift: u64, slotMask: u32): usize {
+  return (<u32>(va >> slotShift) & slotMask) | load<u32>(SIDES + i * 4);
 }
 
-/** What the addresses of eight rows have that those in their slots have not: below pageShift anything, above it 0 if no page differs. */
+/**
+ * What the addresses of eight rows from row `i` of the group on have that those in their slots have not: below pageShift anything, above it
+ * 0 if no page differs.
+ */
 // @ts-ignore: decorator
 @inline
-function differences(vas: usize, sides: u64, recent: usize, slotShift: u64, slotMask: u32): u64 {
-  const low = <u32>sides;
-  const high = <u32>(sides >> 32);
+function differences(vas: usize, i: usize, slotShift: u64, slotMask: u32): u64 {
   const a0 = load<u64>(vas, 0);
   const a1 = load<u64>(vas, 8);
   const a2 = load<u64>(vas, 16);
@@ -151,22 +159,23 @@ function differences(vas: usize, sides: u64, recent: usize, slotShift: u64, slot
   const a6 = load<u64>(vas, 48);
   const a7 = load<u64>(vas, 56);
   return (
-    (a0 ^ load<u64>(recent + OFFSET(a0, low, slotShift, slotMask))) |
-    (a1 ^ load<u64>(recent + OFFSET(a1, low >> 8, slotShift, slotMask))) |
-    (a2 ^ load<u64>(recent + OFFSET(a2, low >> 16, slotShift, slotMask))) |
-    (a3 ^ load<u64>(recent + OFFSET(a3, low >> 24, slotShift, slotMask))) |
-    (a4 ^ load<u64>(recent + OFFSET(a4, high, slotShift, slotMask))) |
-    (a5 ^ load<u64>(recent + OFFSET(a5, high >> 8, slotShift, slotMask))) |
-    (a6 ^ load<u64>(recent + OFFSET(a6, high >> 16, slotShift, slotMask))) |
-    (a7 ^ load<u64>(recent + OFFSET(a7, high >> 24, slotShift, slotMask)))
+    (a0 ^ load<u64>(WINDOW + OFFSET(a0, i, slotShift, slotMask))) |
+    (a1 ^ load<u64>(WINDOW + OFFSET(a1, i + 1, slotShift, slotMask))) |
+    (a2 ^ load<u64>(WINDOW + OFFSET(a2, i + 2, slotShift, slotMask))) |
+    (a3 ^ load<u64>(WINDOW + OFFSET(a3, i + 3, slotShift, slotMask))) |
+    (a4 ^ load<u64>(WINDOW + OFFSET(a4, i + 4, slotShift, slotMask))) |
+    (a5 ^ load<u64>(WINDOW + OFFSET(a5, i + 5, slotShift, slotMask))) |
+    (a6 ^ load<u64>(WINDOW + OFFSET(a6, i + 6, slotShift, slotMask))) |
+    (a7 ^ load<u64>(WINDOW + OFFSET(a7, i + 7, slotShift, slotMask)))
   );
 }
 
 /** The same for the physical addresses of eight rows and those that go with their slots. */
-function frameDifferences(vas: usize, pas: usize, sides: u64, frames: usize, slotShift: u64, slotMask: u32): u64 {
+function frameDifferences(vas: usize, pas: usize, i: usize, frames: usize, slotShift: u64, slotMask: u32): u64 {
   let different: u64 = 0;
-  for (let i: u32 = 0; i < 64; i += 8, sides >>= 8) {
-    different |= load<u64>(pas + i) ^ load<u64>(frames + OFFSET(load<u64>(vas + i), <u32>sides, slotShift, slotMask));
+  for (let row: u32 = 0; row < 8; row++) {
+    const offset = OFFSET(load<u64>(vas + row * 8), i + row, slotShift, slotMask);
+    different |= load<u64>(pas + row * 8) ^ load<u64>(frames + offset);
   }
   return different;
 }
@@ -177,23 +186,13 @@ function frameDifferences(vas: usize, pas: usize, sides: u64, frames: usize, slo
  */
 // @ts-ignore: decorator
 @inline
-function pass(
-  at: usize,
-  recent: usize,
-  va: u64,
-  sides: u32,
-  pageShift: u64,
-  slotMask: u32,
-  context: u64,
-  number: u32,
-): usize {
-  const side = sides & SIDE_BYTES;
-  const slot = recent + (((<u32>(va >> (pageShift - 3))) & slotMask) | side);
+function pass(at: usize, va: u64, i: usize, pageShift: u64, slotMask: u32, context: u64, number: u32): usize {
+  const slot = WINDOW + OFFSET(va, i, pageShift - 3, slotMask);
   const different = (load<u64>(slot) ^ va) >> pageShift;
   store<u64>(slot, va);
   store<u64>(at, va);
   store<u64>(at, context, offsetof<Look>('context'));
-  store<u32>(at, number | (side << LOOK_FETCH_SHIFT), offsetof<Look>('cpu'));
+  store<u32>(at, number | (load<u32>(SIDES + i * 4) << LOOK_FETCH_SHIFT), offsetof<Look>('cpu'));
   return different ? at + LOOK_BYTES : at;
 }
 
@@ -247,30 +246,23 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
   const number = <u32>load<u16>(columns.cpu + row * 2);
   if (number >= filter.cpus) return row;
   const cpu = FILTER_CPU(filter, number);
-  if (cpu.cold) return row;
-  const recent = changetype<usize>(cpu) + RECENT;
-  const hasContext = columns.mode != 0 || columns.asid != 0 || columns.vm != 0;
+  // With captured frames an empty slot is known by its frame.
+  if (cpu.cold && !filter.captured) return row;
   const context = cpu.context;
   const insns = columns.insns;
-  const number8 = i16x8.splat(<i16>number);
-  const fetchKind = i8x16.splat(FETCH);
   const storeKind = i8x16.splat(STORE);
-  const side = i8x16.splat(<i8>SIDE_BYTES);
   let fetches: u64 = 0;
   let stores: u64 = 0;
   // A segment's rows have too few instructions to overflow a lane.
   let insnSums = i32x4.splat(0);
   const first = row;
-  for (; row + GROUP <= to; row += GROUP) {
-    const cpus = columns.cpu + row * 2;
-    if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) break;
+  memory.copy(WINDOW, changetype<usize>(cpu) + RECENT, 2 * SIDE_BYTES);
+  for (; row + GROUP <= to && isGroup(columns, row, number, context); row += GROUP) {
     const kinds = v128.load(columns.kind + row);
-    if (v128.any_true(i8x16.gt_u(kinds, storeKind))) break;
-    if (hasContext && !sameContext(columns, row, context)) break;
-    const isFetch = i8x16.eq(kinds, fetchKind);
-    const sides = v128.and(isFetch, side);
-    runEight(filter, columns, row, cpu, number, i64x2.extract_lane(sides, 0), recent);
-    runEight(filter, columns, row + 8, cpu, number, i64x2.extract_lane(sides, 1), recent);
+    const isFetch = i8x16.eq(kinds, i8x16.splat(FETCH));
+    putSides(isFetch);
+    runEight(filter, columns, row, 0, cpu, number);
+    runEight(filter, columns, row + 8, 8, cpu, number);
     fetches += popcnt(i8x16.bitmask(isFetch));
     stores += popcnt(i8x16.bitmask(i8x16.eq(kinds, storeKind)));
     if (insns) {
@@ -278,6 +270,7 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
       insnSums = i32x4.add(insnSums, i32x4.extadd_pairwise_i16x8_u(i16x8.extadd_pairwise_i8x16_u(counted)));
     }
   }
+  memory.copy(changetype<usize>(cpu) + RECENT, WINDOW, 2 * SIDE_BYTES);
   cpu.fetches += fetches;
   cpu.stores += stores;
   cpu.loads += <u64>(row - first) - fetches - stores;
@@ -286,54 +279,61 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
   return row;
 }
 
-/** Passes on those of eight rows whose page is not in its slot. */
+/** Whether the rows of a group are all of CPU `number` in `context`, of kinds 0, 1 and 2. */
 // @ts-ignore: decorator
 @inline
-function runEight(
-  filter: Filter,
-  columns: BatchColumns,
-  row: u32,
-  cpu: FilterCpu,
-  number: u32,
-  sides: u64,
-  recent: usize,
-): void {
+function isGroup(columns: BatchColumns, row: u32, number: u32, context: u64): bool {
+  const number8 = i16x8.splat(<i16>number);
+  const cpus = columns.cpu + row * 2;
+  if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) return false;
+  if (v128.any_true(i8x16.gt_u(v128.load(columns.kind + row), i8x16.splat(STORE)))) return false;
+  return !(columns.mode | columns.asid | columns.vm) || sameContext(columns, row, context);
+}
+
+/** Widens the mask of a group's fetches to SIDES. */
+// @ts-ignore: decorator
+@inline
+function putSides(isFetch: v128): void {
+  const sides = v128.and(isFetch, i8x16.splat(<i8>SIDE_BYTES));
+  const low = i16x8.extend_low_i8x16_u(sides);
+  const high = i16x8.extend_high_i8x16_u(sides);
+  v128.store(SIDES, i32x4.extend_low_i16x8_u(low));
+  v128.store(SIDES, i32x4.extend_high_i16x8_u(low), 16);
+  v128.store(SIDES, i32x4.extend_low_i16x8_u(high), 32);
+  v128.store(SIDES, i32x4.extend_high_i16x8_u(high), 48);
+}
+
+/** Passes on those of eight rows from `row`, row `i` of its group, whose page is not in its slot. */
+// @ts-ignore: decorator
+@inline
+function runEight(filter: Filter, columns: BatchColumns, row: u32, i: usize, cpu: FilterCpu, number: u32): void {
   const pageShift = <u64>filter.pageShift;
   const slotShift = pageShift - 3;
   const slotMask = (filter.slots - 1) << 3;
   const vas = columns.va + row * 8;
-  let different = differences(vas, sides, recent, slotShift, slotMask);
+  let different = differences(vas, i, slotShift, slotMask);
   const pas = filter.captured ? columns.pa : 0;
   if (pas) {
-    const frames = recent + (FRAMES - RECENT);
-    different |= frameDifferences(vas, pas + row * 8, sides, frames, slotShift, slotMask);
+    different |= frameDifferences(vas, pas + row * 8, i, changetype<usize>(cpu) + FRAMES, slotShift, slotMask);
   }
   if (!(different >> pageShift)) return;
   if (pas) {
     for (const end = row + 8; row < end; row++) {
-      look(
-        filter,
-        cpu,
-        number,
-        load<u8>(columns.kind + row),
-        load<u64>(columns.va + row * 8),
-        load<u64>(pas + row * 8),
-      );
+      const kind = load<u8>(columns.kind + row);
+      look(filter, cpu, WINDOW, number, kind, load<u64>(columns.va + row * 8), load<u64>(pas + row * 8));
     }
     return;
   }
   const context = cpu.context;
-  const low = <u32>sides;
-  const high = <u32>(sides >> 32);
   let at = filter.looks + filter.lookCount * LOOK_BYTES;
-  at = pass(at, recent, load<u64>(vas, 0), low, pageShift, slotMask, context, number);
-  at = pass(at, recent, load<u64>(vas, 8), low >> 8, pageShift, slotMask, context, number);
-  at = pass(at, recent, load<u64>(vas, 16), low >> 16, pageShift, slotMask, context, number);
-  at = pass(at, recent, load<u64>(vas, 24), low >> 24, pageShift, slotMask, context, number);
-  at = pass(at, recent, load<u64>(vas, 32), high, pageShift, slotMask, context, number);
-  at = pass(at, recent, load<u64>(vas, 40), high >> 8, pageShift, slotMask, context, number);
-  at = pass(at, recent, load<u64>(vas, 48), high >> 16, pageShift, slotMask, context, number);
-  at = pass(at, recent, load<u64>(vas, 56), high >> 24, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 0), i, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 8), i + 1, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 16), i + 2, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 24), i + 3, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 32), i + 4, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 40), i + 5, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 48), i + 6, pageShift, slotMask, context, number);
+  at = pass(at, load<u64>(vas, 56), i + 7, pageShift, slotMask, context, number);
   filter.lookCount = <u32>(at - filter.looks) / LOOK_BYTES;
 }
 
@@ -389,7 +389,8 @@ function access(filter: Filter, columns: BatchColumns, row: u32, number: u32, cp
   }
   const va = load<u64>(columns.va + row * 8);
   const pa = filter.captured && columns.pa ? load<u64>(columns.pa + row * 8) : PA_UNKNOWN;
-  look(filter, cpu, number, kind, va, pa);
+  const recent = changetype<usize>(cpu) + RECENT;
+  look(filter, cpu, recent, number, kind, va, pa);
 
   if (!filter.splitPages || !columns.size) return;
   const size = load<u16>(columns.size + row * 2);
@@ -398,17 +399,17 @@ function access(filter: Filter, columns: BatchColumns, row: u32, number: u32, cp
   if (nextPage - va >= <u64>size) return;
   if (kind == FETCH) cpu.splitFetches++;
   else cpu.splitData++;
-  look(filter, cpu, number, kind, nextPage, PA_UNKNOWN);
+  look(filter, cpu, recent, number, kind, nextPage, PA_UNKNOWN);
 }
 
-/** One look-up: dropped when its page is the one in its slot, else noted there and passed on. */
-function look(filter: Filter, cpu: FilterCpu, number: u32, kind: u8, va: u64, pa: u64): void {
+/** One look-up: dropped when its page is the one in its slot at `recent`, else noted there and passed on. */
+function look(filter: Filter, cpu: FilterCpu, recent: usize, number: u32, kind: u8, va: u64, pa: u64): void {
   const base = changetype<usize>(cpu);
   const side: u32 = kind == FETCH ? 1 : 0;
   const mask = filter.slots - 1;
   const pageShift = <u64>filter.pageShift;
   const vpn = va >> pageShift;
-  const slot = SLOT(base, RECENT, side, vpn, mask);
+  const slot = SLOT(recent, 0, side, vpn, mask);
   const frame = SLOT(base, FRAMES, side, vpn, mask);
   const stored = SLOT(base, STORED, 0, vpn, mask);
   const samePage = !((load<u64>(slot) ^ va) >> pageShift) && !((cpu.cold >> side) & 1);
@@ -439,13 +440,26 @@ function forgetPage(filter: Filter, vpn: u64): void {
   const mask = filter.slots - 1;
   for (let n: u32 = 0; n < filter.cpus; n++) {
     const cpu = FILTER_CPU(filter, n);
+    const sides = emptySlots(filter, changetype<usize>(cpu) + RECENT, vpn);
+    if (filter.slots == 1) cpu.cold |= sides;
     for (let side: u32 = 0; side < 2; side++) {
-      const slot = SLOT(changetype<usize>(cpu), RECENT, side, vpn, mask);
-      if (load<u64>(slot) >> filter.pageShift != vpn) continue;
-      if (filter.slots == 1) cpu.cold |= 1 << side;
-      else store<u64>(slot, EMPTY_SLOT(filter, (<u32>vpn) & mask));
+      if ((sides >> side) & 1) store<u64>(SLOT(changetype<usize>(cpu), FRAMES, side, vpn, mask), NO_FRAME);
     }
     const stored = SLOT(changetype<usize>(cpu), STORED, 0, vpn, mask);
     if (load<u64>(stored) == vpn) store<u64>(stored, NO_VPN);
   }
+  emptySlots(filter, WINDOW, vpn);
+}
+
+/** Empties the slots at `recent` that hold `vpn`; returns a bit for each side that did. */
+function emptySlots(filter: Filter, recent: usize, vpn: u64): u64 {
+  const mask = filter.slots - 1;
+  let sides: u64 = 0;
+  for (let side: u32 = 0; side < 2; side++) {
+    const slot = SLOT(recent, 0, side, vpn, mask);
+    if (load<u64>(slot) >> filter.pageShift != vpn) continue;
+    sides |= 1 << side;
+    store<u64>(slot, EMPTY_SLOT(filter, <u32>vpn & mask));
+  }
+  return sides;
 }

@@ -4,7 +4,7 @@ import { Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
 import { dirtied, leafDescriptor } from '../paging/descriptor';
 import { findLeaf } from '../paging/map';
 import { Stat } from '../stats';
-import { insertLevel, invalidatePage, LEVEL, lookupLevel, PROBE, touchLevel } from '../tlb/hierarchy';
+import { insertLevel, invalidatePage, LEVEL, lookupLevel, missesAlways, PROBE, touchLevel } from '../tlb/hierarchy';
 import { ADD, mappedSize, walk } from '../tlb/walk';
 import { Look, LOOK_BYTES, LOOK_FETCH, LOOK_REMAPPED, LOOK_STORE } from './look';
 
@@ -16,8 +16,9 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
   const blockBytes = lane.cpuBlockBytes;
   const captured = lane.mapping == Mapping.Captured;
   const trackDirty = lane.trackDirty;
-  // With one probe on each side, looking an entry up and entering it is one step.
-  const simple = l1i.probeCount == 1 && l1d.probeCount == 1;
+  // With one probe on each side that holds every page, looking an entry up and entering it is one step.
+  const simple =
+    l1i.probeCount == 1 && l1d.probeCount == 1 && !missesAlways(lane, l1i) && !missesAlways(lane, l1d);
   const l1iProbe = PROBE(l1i, 0);
   const l1dProbe = PROBE(l1d, 0);
 

@@ -1,9 +1,9 @@
 // The replay of one batch: segment by segment, each filter once, and behind each filter its lanes.
 
-import { BatchColumns, Column, Lane, Level, Mapping, MAX_SIZES, Status, TlbLevel } from '../layout';
+import { BatchColumns, Column, Lane, Level, Mapping, Status, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
 import { Stat } from '../stats';
-import { ENTRY_SHIFT, LEVEL, PROBE } from '../tlb/hierarchy';
+import { ENTRY_SHIFT, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
 import { Filter, FILTER_CPU, MAX_SLOTS, initFilter, runFilter } from './filter';
 import { runLane } from './lane';
 import { LOOK_BYTES } from './look';
@@ -148,14 +148,6 @@ function sameKind(a: Filter, b: Filter): bool {
     a.splitShift == b.splitShift &&
     a.passAll == b.passAll
   );
-}
-
-/** Whether pages of some size have no place in the level, so that every access to them is a miss. */
-function missesAlways(lane: Lane, level: TlbLevel): bool {
-  for (let size: u32 = 0; size < MAX_SIZES; size++) {
-    if ((lane.usedSizes >> size) & 1 && load<i32>(level.entryOf + size * 4) < 0) return true;
-  }
-  return false;
 }
 
 /** The smallest shift by which a level's look-ups index their arrays. */

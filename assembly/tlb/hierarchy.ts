@@ -101,6 +101,14 @@ function entryProbe(lane: Lane, level: TlbLevel, size: u32): i32 {
   return -1;
 }
 
+/** Whether pages of some size have no place in the level, so that every access to them is a miss. */
+export function missesAlways(lane: Lane, level: TlbLevel): bool {
+  for (let size: u32 = 0; size < MAX_SIZES; size++) {
+    if ((lane.usedSizes >> size) & 1 && load<i32>(level.entryOf + size * 4) < 0) return true;
+  }
+  return false;
+}
+
 /** Empties a level of one CPU. */
 export function clearLevel(level: TlbLevel, block: usize): void {
   for (let i: u32 = 0; i < level.arrayCount; i++) {
@@ -126,7 +134,7 @@ export function lookupLevel(level: TlbLevel, block: usize, va: u64, context: u64
 /** Sets with more ways are searched from the front instead of as a whole. */
 const WIDE: u32 = 16;
 
-/** Look-up and insertion in one, for a level with a single probe: true when the entry was there. */
+/** Look-up and insertion in one, for a level where every page is entered for the same probe: true when the entry was there. */
 // @ts-ignore: decorator
 @inline
 export function touchLevel(probe: Probe, block: usize, va: u64, context: u64): bool {

@@ -1,4 +1,4 @@
-// CSV files read as a stream (RFC 4180: quotes around a field, doubled inside it, line breaks between them): the columns
+// CSV files read as a stream (RFC 4180, quotes included, but a record is one line): the columns
 // that the reader asks for, by the names in the header. Strict: a record with fields missing or left over is an error.
 
 import { createReadStream } from 'node:fs';
@@ -8,7 +8,7 @@ import { readFault } from '../../traces/files.js';
 
 /** The asked-for fields of a record; undefined for an optional column that the file does not have. */
 export interface CsvRow {
-  /** Line of the file on which the record begins. */
+  /** Line of the file, from 1. */
   line: number;
   fields: (string | undefined)[];
 }
@@ -53,35 +53,35 @@ async function* records(path: string): AsyncGenerator<{ line: number; fields: st
   const lines = createInterface({ input, crlfDelay: Infinity });
   let failure: unknown;
   // readline ends quietly when its input fails.
-  input.once('error', (error) => {
+  input.once('error', (error: Error) => {
     failure = readFault(error, path, 'a CSV file');
     lines.close();
   });
   let line = 0;
-  let first = 1;
-  let record = '';
-  for await (const text of lines) {
-    line++;
-    record = record === '' ? text.replace(/^\uFEFF/, '') : `${record}\n${text}`;
-    const fields = record === '' ? [] : split(record);
-    if (fields === null) continue;
-    if (fields.length > 0) yield { line: first, fields };
-    record = '';
-    first = line + 1;
+  try {
+    for await (const text of lines) {
+      line++;
+      const record = line === 1 ? text.replace(/^\uFEFF/, '') : text;
+      if (record === '') continue;
+      const fields = split(record);
+      if (fields === null) {
+        throw new InputError({
+          ...{ source: path, at: `line ${line}`, expected: 'fields in whole quotes, on one line' },
+          found: 'a quote that is not closed, or text beside one',
+        });
+      }
+      yield { line, fields };
+    }
+  } finally {
+    input.destroy();
   }
   if (failure) throw failure;
-  if (record !== '') {
-    throw new InputError({
-      ...{ source: path, at: `line ${first}`, expected: 'well-formed quotes' },
-      found: 'a quote that is never closed, or text after one',
-    });
-  }
 }
 
 /** A field and what ends it. */
 const FIELD = /("(?:[^"]|"")*"|[^",]*)(,|$)/gy;
 
-/** The fields of a record, or null when a quote is still open at its end. */
+/** The fields of a record, or null when its quotes are wrong. */
 function split(record: string): string[] | null {
   if (!record.includes('"')) return record.split(',');
   const fields: string[] = [];

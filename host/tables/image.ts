@@ -64,7 +64,8 @@ export function loadPages({ folder, pages }: TableImage, placeOf: (page: TablePa
       let filled = 0;
       while (filled < page.bytes) {
         const count = reading(path, () => readSync(file, place, filled, page.bytes - filled, from + filled));
-        if (count === 0) throw new InputError({ source: path, expected: `${page.bytes} bytes at ${from}`, found: 'the end' });
+        if (count === 0)
+          throw new InputError({ source: path, expected: `${page.bytes} bytes at ${from}`, found: 'the end' });
         filled += count;
       }
       from += page.bytes;

@@ -2,9 +2,11 @@
 
 import { InputError, UsageError } from '../../traces/errors.js';
 import { type Pointer } from '../core/instance.js';
+import { describe } from './fields.js';
 import { loadPages, openImage, type TableImage } from './image.js';
 import { type Regime } from './regimes.js';
 import { type Roots, rootsOf } from './roots.js';
+import { hex } from './text.js';
 import { type Access, type Outcome, type Step, Walker } from './walker.js';
 
 /** The checks that are on; none: a probe of addresses. */
@@ -52,16 +54,7 @@ export class Translator {
     return [...this.roots.keys()];
   }
 
-  /** The root to use when none is named: the only one. */
-  onlyRoot(): string {
-    const [name, another] = this.rootNames;
-    if (another !== undefined) {
-      throw new UsageError(`${this.image.folder} has several roots: name one with --root: ${this.rootNames.join(', ')}`);
-    }
-    return name;
-  }
-
-  /** What a root's registers say. Throws UsageError for a name that the image does not have. */
+  /** What a root's registers say. */
   regime(root: string): Regime {
     return this.use(root).regime;
   }
@@ -71,13 +64,27 @@ export class Translator {
     return this.roots.has(root);
   }
 
+  /** The name given with --root, or the only root when none is. Throws UsageError when that leaves none or several. */
+  rootFor(named: string | undefined): string {
+    const { folder } = this.image;
+    if (named !== undefined && !this.has(named)) {
+      throw new UsageError(`${folder} has no root "${named}"; it has ${this.rootNames.join(', ')}`);
+    }
+    const [name, another] = named !== undefined ? [named] : this.rootNames;
+    if (another === undefined) return name;
+    throw new UsageError(`${folder} has several roots: name one with --root: ${this.rootNames.join(', ')}`);
+  }
+
   /** Translates an address. Throws InputError when a table that it needs is not in the image. */
   translate(root: string, address: bigint, checks: Checks | null): Outcome {
-    const { regime, pointer } = this.use(root);
-    const access = checks && { kind: checks.kind, user: (checks.mode ?? usualMode(regime, address)) === 'user' };
-    const outcome = this.walker.translate(pointer, address, access);
+    const outcome = this.walker.translate(this.use(root).pointer, address, this.access(root, address, checks));
     if (outcome.status === 'no-memory') this.refuseMissingTable(root, address);
     return outcome;
+  }
+
+  /** The access that is checked at an address. */
+  access(root: string, address: bigint, checks: Checks | null): Access | null {
+    return checks && { kind: checks.kind, user: (checks.mode ?? usualMode(this.regime(root), address)) === 'user' };
   }
 
   /** The descriptors that the last translation read. */
@@ -88,11 +95,7 @@ export class Translator {
   private use(root: string): LiveRoot {
     let live = this.live.get(root);
     if (!live) {
-      const regimeOf = this.roots.get(root);
-      if (!regimeOf) {
-        throw new UsageError(`${this.image.folder} has no root "${root}"; it has ${this.rootNames.join(', ')}`);
-      }
-      const regime = regimeOf();
+      const regime = this.roots.get(this.rootFor(root))!();
       live = { regime, pointer: this.walker.addRegime(regime, this.maxPhysBits) };
       this.live.set(root, live);
     }
@@ -100,31 +103,35 @@ export class Translator {
   }
 
   private refuseMissingTable(root: string, address: bigint): never {
-    const missing = this.walker.steps().at(-1);
+    const { pa, stage } = missingTable(this.use(root).regime, this.walker.steps());
     throw new InputError({
-      source: this.image.folder,
-      at: `root ${root}, address ${hex(address)}`,
-      expected: `the table at PA ${hex(missing?.tablePa ?? 0n)} (stage ${missing?.stage}, level ${missing?.level})`,
-      found: 'no page there in tablepages.csv',
-      advice: 'the image does not hold the tables of this root',
+      ...{ source: this.image.folder, at: `root ${root}, address ${hex(address)}` },
+      expected: `the stage-${stage} table at PA ${hex(pa)}`,
+      found: 'no such page in tablepages.csv',
+      advice: 'the image does not hold all tables of this root',
     });
   }
+}
+
+/** The table that a walk stopped at for want of its page, from the descriptors read before. */
+function missingTable(regime: Regime, steps: readonly Step[]): { pa: bigint; stage: number } {
+  const { x86, stage1, stage2 } = regime;
+  const addressIn = (step: Step) => describe(regime, step.stage, step.level, step.entry);
+  const last = steps.at(-1);
+  // With no step yet, and after a stage-1 step, a stage 2 begins at its root.
+  if (stage2 && last?.stage !== 2) return { pa: stage2.root, stage: 2 };
+  if (!last) return { pa: (x86 ?? stage1!).root, stage: 1 };
+  const { kind, address } = addressIn(last);
+  if (last.stage === 1 || kind === 'table') return { pa: address!, stage: last.stage };
+  // Stage 2 found the frame of a stage-1 table.
+  const above = steps.findLast((step) => step.stage === 1);
+  const tableIpa = above ? addressIn(above).address! : stage1!.root;
+  const leafShift = stage2!.pageShift + (3 - last.level) * (stage2!.pageShift - 3);
+  return { pa: address! | BigInt.asUintN(leafShift, tableIpa), stage: 1 };
 }
 
 /** The mode that an address is usually accessed in. */
 export function usualMode({ stage1, x86 }: Regime, address: bigint): 'user' | 'kernel' {
   const upperHalf = x86 ? address >> 63n === 1n : stage1?.high;
   return (x86 || stage1) && !upperHalf ? 'user' : 'kernel';
-}
-
-/** An address as 0x and hexadecimal digits. */
-export function hex(value: bigint | number): string {
-  return `0x${value.toString(16)}`;
-}
-
-/** An address as people write it: hexadecimal with 0x, or decimal. Null when it is neither or needs more than 64 bits. */
-export function parseAddress(text: string): bigint | null {
-  if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) return null;
-  const value = BigInt(text);
-  return value >> 64n === 0n ? value : null;
 }

@@ -136,7 +136,10 @@ export class Walker {
   private setX86(regime: Pointer, x86: X86Paging, maxPhysBits: number): void {
     const { Control: c } = this.core;
     const controls =
-      flag(x86.writeProtect, c.WriteProtect) | flag(x86.smep, c.Smep) | flag(x86.smap, c.Smap) | flag(x86.noExecute, c.NoExecute);
+      flag(x86.writeProtect, c.WriteProtect) |
+      flag(x86.smep, c.Smep) |
+      flag(x86.smap, c.Smap) |
+      flag(x86.noExecute, c.NoExecute);
     this.core.setX86(regime, x86.root, x86.levels, maxPhysBits, controls);
   }
 
@@ -160,7 +163,10 @@ export class Walker {
   private common(s: ArmStage1 | ArmStage2): number {
     const { Control: c } = this.core;
     return (
-      flag(s.ds, c.Ds) | flag(s.lpa, c.Lpa) | flag(s.hardwareAccess, c.HardwareAccess) | flag(s.hardwareDirty, c.HardwareDirty)
+      flag(s.ds, c.Ds) |
+      flag(s.lpa, c.Lpa) |
+      flag(s.hardwareAccess, c.HardwareAccess) |
+      flag(s.hardwareDirty, c.HardwareDirty)
     );
   }
 }
