@@ -14,9 +14,8 @@ import { Translator } from '../host/tables/translate.js';
 
 const ROWS = 50;
 const MAX_BYTES = 100_000;
-const COLUMNS = [
-  ...['context', 'cpu', 'va', 'qemu_pa', 'walker_status', 'walker_level', 'page_bytes', 'leaf_entry', 'agree'],
-] as const;
+const HEADER = 'context,cpu,va,qemu_pa,walker_status,walker_level,page_bytes,leaf_entry,agree';
+const COLUMNS = HEADER.split(',');
 /** What makes two rows the same kind: context, status, level, page size. */
 const KIND = [0, 4, 5, 6];
 
@@ -24,7 +23,12 @@ type Row = string[];
 
 /** About ROWS rows: one of each kind, then the next of each, spread over all that there are. */
 function choose(rows: readonly Row[]): Row[] {
-  const kinds = [...Map.groupBy(rows, (row) => KIND.map((i) => row[i]).join()).values()];
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const kind = KIND.map((i) => row[i]).join();
+    groups.set(kind, [...(groups.get(kind) ?? []), row]);
+  }
+  const kinds = [...groups.values()];
   const each = Math.ceil(ROWS / kinds.length);
   return kinds.flatMap((kind) => {
     const count = Math.min(each, kind.length);

@@ -208,15 +208,18 @@ function eptPermissions(limits: u64): u32 {
   return permissions;
 }
 
-/** Read-only, unless hardware manages dirty state and the entry takes part: "writable clean". */
-// @ts-ignore: decorator
-@inline
-function ARM_READ_ONLY(stage: Stage, leaf: u64): bool {
-  return (leaf & AP_READ_ONLY) != 0 && !(HAS(stage, Control.HardwareDirty) && (leaf & DBM) != 0);
+/** Whether hardware manages the dirty state of an entry: HD counts only together with HA. */
+function armManagesDirty(stage: Stage, leaf: u64): bool {
+  return (leaf & DBM) != 0 && HAS(stage, Control.HardwareDirty) && HAS(stage, Control.HardwareAccess);
+}
+
+/** Read-only, unless hardware manages the entry's dirty state: then it is "writable clean". */
+function armReadOnly(stage: Stage, leaf: u64): bool {
+  return (leaf & AP_READ_ONLY) != 0 && !armManagesDirty(stage, leaf);
 }
 
 function armSingle(stage: Stage, leaf: u64, limits: u64): u32 {
-  const writable = !ARM_READ_ONLY(stage, leaf) && !(limits & AP_TABLE_READ_ONLY);
+  const writable = !armReadOnly(stage, leaf) && !(limits & AP_TABLE_READ_ONLY);
   const executable =
     !(leaf & UXN) && !(limits & UXN_TABLE) && !(writable && HAS(stage, Control.WriteExecuteNever));
   let permissions: u32 = Permission.UserRead | Permission.KernelRead;
@@ -226,7 +229,7 @@ function armSingle(stage: Stage, leaf: u64, limits: u64): u32 {
 }
 
 function armDouble(stage: Stage, leaf: u64, limits: u64): u32 {
-  const writable = !ARM_READ_ONLY(stage, leaf) && !(limits & AP_TABLE_READ_ONLY);
+  const writable = !armReadOnly(stage, leaf) && !(limits & AP_TABLE_READ_ONLY);
   const user = (leaf & AP_EL0) != 0 && !(limits & AP_TABLE_NO_EL0);
   const never = HAS(stage, Control.WriteExecuteNever);
   let permissions: u32 = Permission.KernelRead;
@@ -240,10 +243,9 @@ function armDouble(stage: Stage, leaf: u64, limits: u64): u32 {
 }
 
 function armStage2(stage: Stage, leaf: u64): u32 {
-  const dirty = HAS(stage, Control.HardwareDirty) && (leaf & DBM) != 0;
   let permissions: u32 = 0;
   if (leaf & S2AP_READ) permissions |= Permission.UserRead | Permission.KernelRead;
-  if (leaf & S2AP_WRITE || dirty) permissions |= Permission.UserWrite | Permission.KernelWrite;
+  if (leaf & S2AP_WRITE || armManagesDirty(stage, leaf)) permissions |= Permission.UserWrite | Permission.KernelWrite;
   // XN[1:0]: 00 both, 01 EL0 only, 10 none, 11 EL1 only; without FEAT_XNX the low bit is ignored.
   const xn: u64 = (leaf >> 53) & (HAS(stage, Control.Xnx) ? 3 : 2);
   if (xn < 2) permissions |= Permission.UserFetch;

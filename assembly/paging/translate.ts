@@ -225,8 +225,7 @@ function twoStages(regime: Regime, va: u64, access: Access, user: bool): Outcome
       return (result.outcome = outcome);
     }
     if (isLeaf(stage, entry, height)) {
-      const inside = ((<u64>1) << SHIFT_AT(stage, height)) - 1;
-      result.pageShift = SHIFT_AT(stage, height);
+      const inside = ((<u64>1) << result.pageShift) - 1;
       result.address = addressOf(stage, entry, height) | (va & inside);
       return finalStage(regime, access, user);
     }
@@ -279,7 +278,6 @@ function stage2(regime: Regime, ipa: u64, access: Access, user: bool): Outcome {
     const outcome = check(stage, entry, height, access, user, limits, result);
     if (outcome != Outcome.Ok) return stage2Fault(stage, outcome, result);
     if (isLeaf(stage, entry, height)) {
-      result.pageShift = SHIFT_AT(stage, height);
       result.address = addressOf(stage, entry, height) | (ipa & (((<u64>1) << result.pageShift) - 1));
       return Outcome.Ok;
     }
@@ -306,12 +304,14 @@ function check(
   result: Result,
 ): Outcome {
   if (!isPresent(stage, entry, height)) return Outcome.Fault;
-  const leaf = isLeaf(stage, entry, height);
-  if (leaf) result.permissions = permissionsOf(stage, entry, limits);
+  if (access != Access.Probe) {
+    if (hasReserved(stage, entry, height)) return Outcome.Reserved;
+    if (isTooLarge(stage, addressOf(stage, entry, height))) return Outcome.AddressSize;
+  }
+  if (!isLeaf(stage, entry, height)) return Outcome.Ok;
+  result.permissions = permissionsOf(stage, entry, limits);
+  result.pageShift = SHIFT_AT(stage, height);
   if (access == Access.Probe) return Outcome.Ok;
-  if (hasReserved(stage, entry, height)) return Outcome.Reserved;
-  if (isTooLarge(stage, addressOf(stage, entry, height))) return Outcome.AddressSize;
-  if (!leaf) return Outcome.Ok;
   if (lacksAccessFlag(stage, entry)) return Outcome.AccessFlag;
   return result.permissions & permissionFor(access, user) ? Outcome.Ok : Outcome.Permission;
 }

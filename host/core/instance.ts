@@ -111,6 +111,17 @@ const ENUMS = [
   'Status',
 ] as const;
 
+/** Functions that return a u64: the engine hands it over as a signed BigInt. */
+const UNSIGNED = [
+  'tableBytesOf',
+  'outcomePa',
+  'outcomeEntry',
+  'outcomeIpa',
+  'stepTablePa',
+  'stepEntryPa',
+  'stepEntry',
+] as const;
+
 /** Numbers that the core exports. */
 const CONSTANTS = ['IPA_CACHE', 'STAGE1_CACHES', 'STAGE2_CACHES'] as const;
 
@@ -156,6 +167,10 @@ export function instantiateCore(build: Build = 'release'): Core {
   const { exports } = instantiateSync<Record<string, unknown>>(load(build).module, { env: { abort } });
   const core: Record<string, unknown> = { ...exports };
   for (const name of ENUMS) core[name] = enumOf(exports[name]);
+  for (const name of UNSIGNED) {
+    const signed = exports[name] as (...args: number[]) => bigint;
+    core[name] = (...args: number[]) => BigInt.asUintN(64, signed(...args));
+  }
   for (const name of CONSTANTS) core[name] = Number((exports[name] as WebAssembly.Global).value);
   return core as unknown as Core;
 }

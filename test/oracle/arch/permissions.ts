@@ -143,7 +143,7 @@ function* bothStages(shape2: Shape, leafBits: bigint[], regimesOf: (root: bigint
   }
 }
 
-/** All cases: about 160,000. */
+/** All cases: about 142,000. */
 export function* permissionCases(): Generator<PermissionCase> {
   yield* x86();
   yield* armStage1(false);
