@@ -3,6 +3,7 @@
 export { Column, Format, Level, Mapping, Policy, Status } from './layout';
 export { Stat } from './stats';
 export { Control, Permission } from './paging/descriptor';
+export { Invalidation } from './tlb/invalidate';
 export { IPA_CACHE, STAGE1_CACHES, STAGE2_CACHES } from './tlb/walkcache';
 export {
   addPageRule,
@@ -19,7 +20,7 @@ export {
   setWalkCache,
   startLane,
 } from './setup';
-export { attachColumn, collectCounters, replayRows, replayStatus } from './replay/replay';
+export { attachColumn, collectCounters, invalidate, replayRows, replayStatus } from './replay/replay';
 export { probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
 export { addTablePage } from './memory/image';

@@ -210,6 +210,8 @@ export class Lane {
   spaceCount: u32;
 
   // Replay
+  /** Pages of the upper half are global. */
+  globalKernel: bool;
   mapping: Mapping;
   trackDirty: bool;
   splitPages: bool;
@@ -272,12 +274,22 @@ export class BatchColumns {
 
 /**
  * The context of a translation as one word, the second half of every tag: asid in the upper 32 bits, then vm, then the regime.
- * The lowest byte is free for the entry's size.
+ * The lowest byte is free: in a TLB entry it holds GLOBAL and the entry's shift.
  */
 // @ts-ignore: decorator
 @inline
 export function CONTEXT(mode: u8, asid: u32, vm: u16): u64 {
   return ((<u64>asid) << 32) | ((<u64>vm) << 16) | ((<u64>(mode & REGIME_MASK)) << 8);
+}
+
+/** In the context of a TLB entry: it serves all ASIDs (x86 G, Arm nG=0); its asid is 0. */
+export const GLOBAL: u64 = 0x80;
+
+/** The context under which a global page of a context is kept in the TLBs. */
+// @ts-ignore: decorator
+@inline
+export function GLOBAL_CONTEXT(context: u64): u64 {
+  return (context & 0xffff_ffff) | GLOBAL;
 }
 
 /** The bits of `mode` that choose a translation regime: guest, hypervisor. User and kernel share one. */

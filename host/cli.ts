@@ -6,11 +6,13 @@ import { Command, CommanderError } from 'commander';
 import { NodewalkError } from '../traces/errors.js';
 import * as compare from './commands/compare.js';
 import * as convert from './commands/convert.js';
+import * as explain from './commands/explain.js';
 import * as info from './commands/info.js';
 import * as presets from './commands/presets.js';
 import * as replay from './commands/replay.js';
 import * as report from './commands/report.js';
 import * as sweep from './commands/sweep.js';
+import * as translate from './commands/translate.js';
 import { packageVersion } from './paths.js';
 
 const EXAMPLES = `
@@ -29,7 +31,7 @@ function program(): Command {
     .showHelpAfterError('(nodewalk COMMAND --help shows examples)')
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
-  for (const command of [convert, info, replay, sweep, report, compare, presets]) command.register(root);
+  for (const command of [convert, info, replay, sweep, report, compare, translate, explain, presets]) command.register(root);
   for (const command of [root, ...root.commands]) command.exitOverride();
   return root;
 }

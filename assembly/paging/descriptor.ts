@@ -49,6 +49,7 @@ const US: u64 = 1 << 2;
 const A: u64 = 1 << 5;
 const D: u64 = 1 << 6;
 const PS: u64 = 1 << 7;
+const G: u64 = 1 << 8;
 const NX: u64 = (<u64>1) << 63;
 const ADDRESS_51_12: u64 = 0x000f_ffff_ffff_f000;
 
@@ -262,16 +263,25 @@ export function tableDescriptor(stage: Stage, address: u64): u64 {
 
 /**
  * A leaf at `height` for the frame at `address`, with all permissions, accessed, and dirty unless `clean`. `contiguous` marks an entry of
- * a run (Arm). Stage 2 gets what KVM writes for normal memory.
+ * a run (Arm), `global` one that serves all ASIDs. Stage 2 gets what KVM writes for normal memory.
  */
-export function leafDescriptor(stage: Stage, address: u64, height: u32, clean: bool, contiguous: bool): u64 {
-  if (stage.format == Format.X86) return address | P | RW | US | A | (clean ? 0 : D) | (height > 0 ? PS : 0);
+export function leafDescriptor(
+  stage: Stage,
+  address: u64,
+  height: u32,
+  clean: bool,
+  contiguous: bool,
+  global: bool,
+): u64 {
+  if (stage.format == Format.X86) {
+    return address | P | RW | US | A | (clean ? 0 : D) | (height > 0 ? PS : 0) | (global ? G : 0);
+  }
   if (stage.format == Format.Ept) return address | EPT_ALL | EPT_WRITE_BACK | (height > 0 ? PS : 0);
   const type = height == 0 ? VALID | TABLE_OR_PAGE : VALID;
   // With DS bits 9:8 belong to the address, and shareability comes from TCR or VTCR.
   const common = armAddress(stage, address) | type | AF | (HAS(stage, Control.Ds) ? 0 : SH_INNER);
   if (stage.format == Format.ArmStage2) return common | MEMATTR_NORMAL | S2AP_READ | S2AP_WRITE;
-  return common | AP_EL0 | NG | DBM | (clean ? AP_READ_ONLY : 0) | (contiguous ? CONTIGUOUS : 0);
+  return common | AP_EL0 | (global ? 0 : NG) | DBM | (clean ? AP_READ_ONLY : 0) | (contiguous ? CONTIGUOUS : 0);
 }
 
 function armAddress(stage: Stage, address: u64): u64 {

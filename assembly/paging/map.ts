@@ -1,6 +1,6 @@
 // Demand mapping: the first touch of a page builds the stage-1 tables it needs and installs its leaf (docs/models.md).
 
-import { Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
+import { Format, Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
 import { allocateFrame, takeAligned } from '../memory/frames';
 import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../memory/tables';
 import { addressOf, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
@@ -87,6 +87,19 @@ function guestPage(lane: Lane, vm: Vm, size: u32): u64 {
   return ipa;
 }
 
+/** The leaf that maps `va` to a frame, as demand and captured mapping install it. */
+export function newLeaf(lane: Lane, va: u64, frame: u64, height: u32, contiguous: bool): u64 {
+  const global = lane.globalKernel && IS_UPPER(lane, va);
+  return leafDescriptor(lane.stage1, frame, height, lane.trackDirty, contiguous, global);
+}
+
+/** Whether `va` is in the upper half, the kernel's. */
+// @ts-ignore: decorator
+@inline
+export function IS_UPPER(lane: Lane, va: u64): bool {
+  return (va & (lane.stage1.format == Format.X86 ? (<u64>1) << 63 : (<u64>1) << 55)) != 0;
+}
+
 /** Where the first entry for a page of the given size lies in Wasm memory: its only one, or that of its contiguous run. */
 function firstEntry(lane: Lane, pool: TablePool, table: u64, va: u64, size: u32): usize {
   const page = SIZE(lane, size);
@@ -108,8 +121,7 @@ function installLeaf(lane: Lane, pool: TablePool, table: u64, va: u64, size: u32
   const entries: u32 = 1 << page.runBits;
   const entryBytes: u64 = (<u64>1) << (page.shift - page.runBits);
   for (let i: u32 = 0; i < entries; i++) {
-    const leaf = leafDescriptor(lane.stage1, frame + i * entryBytes, page.height, lane.trackDirty, entries > 1);
-    store<u64>(first + i * 8, leaf);
+    store<u64>(first + i * 8, newLeaf(lane, va, frame + i * entryBytes, page.height, entries > 1));
   }
 }
 

@@ -6,7 +6,7 @@ import { allocate } from '../memory/arena';
 import { allocateFrame } from '../memory/frames';
 import { allocateTables, DESCRIPTOR, newTablePool } from '../memory/tables';
 import { addressOf, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
-import { ENTRY_AT, SHIFT_AT } from './stage';
+import { ENTRY_AT } from './stage';
 
 /** Chunks of a guest's table directory: 256 MiB of tables. */
 const GUEST_CHUNKS: u32 = 4096;
@@ -82,7 +82,7 @@ export function mapIpa(lane: Lane, vm: Vm, cpuNode: u32, ipa: u64): void {
   const policy = tables ? lane.tablePolicy : lane.dataPolicy;
   const framePa = allocateFrame(lane, cpuNode, ipa, lane.stage2Shift, policy, tables ? lane.tableNode : lane.dataNode);
   const at = DESCRIPTOR(lane.tables, ENTRY_AT(stage, tablePa, ipa, lane.stage2Height));
-  store<u64>(at, leafDescriptor(stage, framePa, lane.stage2Height, false, false));
+  store<u64>(at, leafDescriptor(stage, framePa, lane.stage2Height, false, false, false));
 }
 
 /** Tables that form the root, one after the other: stage 2 may concatenate up to 16. */

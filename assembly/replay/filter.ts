@@ -109,7 +109,7 @@ function EMPTY_SLOT(filter: Filter, i: u32): u64 {
 }
 
 /** Empties a CPU's slots: the next access to any page passes. Always safe. */
-function forget(filter: Filter, cpu: FilterCpu): void {
+export function forget(filter: Filter, cpu: FilterCpu): void {
   if (filter.slots == 1) cpu.cold = 3;
   for (let i: u32 = 0; i < MAX_SLOTS; i++) {
     const slot = changetype<usize>(cpu) + RECENT + i * 8;

@@ -1,8 +1,8 @@
 // One lane's part of a replay: the look-ups of the accesses that the filter let through.
 
-import { Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
-import { dirtied, leafDescriptor } from '../paging/descriptor';
-import { findLeaf } from '../paging/map';
+import { GLOBAL_CONTEXT, Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
+import { dirtied } from '../paging/descriptor';
+import { findLeaf, IS_UPPER, newLeaf } from '../paging/map';
 import { Stat } from '../stats';
 import { insertLevel, invalidatePage, LEVEL, lookupLevel, missesAlways, PROBE, touchLevel } from '../tlb/hierarchy';
 import { ADD, mappedSize, walk } from '../tlb/walk';
@@ -16,6 +16,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
   const blockBytes = lane.cpuBlockBytes;
   const captured = lane.mapping == Mapping.Captured;
   const trackDirty = lane.trackDirty;
+  const globalKernel = lane.globalKernel;
   // With one probe on each side that holds every page, looking an entry up and entering it is one step.
   const simple =
     l1i.probeCount == 1 && l1d.probeCount == 1 && !missesAlways(lane, l1i) && !missesAlways(lane, l1d);
@@ -26,24 +27,26 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
     const look = changetype<Look>(looks + i * LOOK_BYTES);
     const va = look.va;
     const context = look.context;
+    // Where the page's TLB entries are kept.
+    const tag = globalKernel && IS_UPPER(lane, va) ? GLOBAL_CONTEXT(context) : context;
     const block = blocks + <usize>look.cpu * blockBytes;
     const fetch = (look.flags & LOOK_FETCH) != 0;
-    if (captured && look.flags & LOOK_REMAPPED) remap(lane, block, va, context, load<u64>(pas + i * 8));
+    if (captured && look.flags & LOOK_REMAPPED) remap(lane, block, va, context, tag, load<u64>(pas + i * 8));
     if (simple) {
-      if (!touchLevel(fetch ? l1iProbe : l1dProbe, block, va, context)) {
+      if (!touchLevel(fetch ? l1iProbe : l1dProbe, block, va, tag)) {
         ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
-        belowFirstLevel(lane, block, look, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN);
+        belowFirstLevel(lane, block, look, tag, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN);
       }
     } else {
       const l1 = fetch ? l1i : l1d;
-      if (lookupLevel(l1, block, va, context) < 0) {
+      if (lookupLevel(l1, block, va, tag) < 0) {
         ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
         insertLevel(
           l1,
           block,
           va,
-          context,
-          belowFirstLevel(lane, block, look, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN),
+          tag,
+          belowFirstLevel(lane, block, look, tag, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN),
         );
       }
     }
@@ -52,12 +55,12 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
 }
 
 /** The second level and, where that misses, a walk; returns the size number of the page. */
-function belowFirstLevel(lane: Lane, block: usize, look: Look, pa: u64): u32 {
+function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64): u32 {
   const va = look.va;
   const context = look.context;
   const l2 = LEVEL(lane, Level.L2);
   if (!l2.arrayCount) return walk(lane, block, look.cpu, va, context, pa);
-  const probe = lookupLevel(l2, block, va, context);
+  const probe = lookupLevel(l2, block, va, tag);
   if (probe >= 0) {
     ADD(block, Stat.TlbL2Hit, 1);
     const size = load<i32>(l2.sizeOf + probe * 4);
@@ -65,7 +68,7 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, pa: u64): u32 {
   }
   ADD(block, Stat.TlbL2Miss, 1);
   const size = walk(lane, block, look.cpu, va, context, pa);
-  insertLevel(l2, block, va, context, size);
+  insertLevel(l2, block, va, tag, size);
   return size;
 }
 
@@ -80,12 +83,11 @@ function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
 }
 
 /** The capture shows the page at `va` in another frame than before: the leaf follows, its entries leave every TLB. */
-function remap(lane: Lane, block: usize, va: u64, context: u64, pa: u64): void {
+function remap(lane: Lane, block: usize, va: u64, context: u64, tag: u64, pa: u64): void {
   const shift = lane.stage1.pageShift;
-  const leaf = leafDescriptor(lane.stage1, (pa >> shift) << shift, 0, lane.trackDirty, false);
-  store<u64>(findLeaf(lane, context, va), leaf);
+  store<u64>(findLeaf(lane, context, va), newLeaf(lane, va, (pa >> shift) << shift, 0, false));
   ADD(block, Stat.WalkRemaps, 1);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
-    invalidatePage(lane, lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes, va, context);
+    invalidatePage(lane, lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes, va, tag);
   }
 }

@@ -1,10 +1,11 @@
 // The replay of one batch: segment by segment, each filter once, and behind each filter its lanes.
 
-import { BatchColumns, Column, Lane, Level, Mapping, Status, TlbLevel } from '../layout';
+import { BatchColumns, Column, CONTEXT, Lane, Level, Mapping, Status, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
 import { Stat } from '../stats';
 import { ENTRY_SHIFT, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
-import { Filter, FILTER_CPU, MAX_SLOTS, initFilter, runFilter } from './filter';
+import { Filter, FILTER_CPU, forget, MAX_SLOTS, initFilter, runFilter } from './filter';
+import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { runLane } from './lane';
 import { LOOK_BYTES } from './look';
 
@@ -92,6 +93,30 @@ export function replayRows(from: u32, to: u32): u32 {
 /** Why the last replayRows stopped before its end, phase rows apart. */
 export function replayStatus(): Status {
   return replay.status;
+}
+
+/**
+ * Runs a TLB maintenance instruction on a lane: on one CPU, or on all when `cpu` is the number of CPUs (inner shareable). `mode`, `asid`
+ * and `vm` are those of the address space, [from, last] the addresses that the instruction names.
+ */
+export function invalidate(
+  lane: u32,
+  cpu: u32,
+  instruction: Invalidation,
+  mode: u8,
+  asid: u32,
+  vm: u16,
+  from: u64,
+  last: u64,
+): void {
+  const machine = LANE(lane);
+  const filter = FILTER(load<u32>(replay.filterOf + lane * 4));
+  const context = CONTEXT(mode, asid, vm);
+  for (let n: u32 = 0; n < machine.cpus; n++) {
+    if (cpu != n && cpu != machine.cpus) continue;
+    invalidateOn(machine, machine.cpuBlocks + <usize>n * machine.cpuBlockBytes, instruction, context, from, last);
+    forget(filter, FILTER_CPU(filter, n));
+  }
 }
 
 /** Writes one CPU's counters (u64[Stat.Count]) of a lane to `out`: the lane's own, and those that its filter keeps. */

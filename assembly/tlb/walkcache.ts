@@ -91,20 +91,23 @@ function putFirst(first: usize, entry: usize, tag: u64, context: u64, next: u64,
   store<u64>(first, nextPa, 24);
 }
 
-/** Removes the entries of a CPU's cache that `matches` by tag mask and context mask: (tag ^ entry's) & tagMask and the same for contexts are 0. */
+/** Removes the entries for addresses in [from, last] whose context agrees with the given one in the bits of `mask`. */
 export function removeFromCache(
   cache: WalkCache,
   block: usize,
-  tag: u64,
-  tagMask: u64,
+  from: u64,
+  last: u64,
   context: u64,
-  contextMask: u64,
+  mask: u64,
 ): void {
-  const first = block + cache.offset;
-  const end = first + cache.entries * ENTRY_BYTES;
-  let to = first;
-  for (let entry = first; entry < end; entry += ENTRY_BYTES) {
-    if (!((load<u64>(entry) ^ tag) & tagMask) && !((load<u64>(entry, 8) ^ context) & contextMask)) continue;
+  const begin = block + cache.offset;
+  const end = begin + cache.entries * ENTRY_BYTES;
+  let to = begin;
+  for (let entry = begin; entry < end; entry += ENTRY_BYTES) {
+    const first = load<u64>(entry) << cache.shift;
+    const covered = first <= last && first + (((<u64>1) << cache.shift) - 1) >= from;
+    const known = load<u64>(entry, 8);
+    if (covered && !((known ^ context) & mask) && ~known) continue;
     if (to != entry) memory.copy(to, entry, ENTRY_BYTES);
     to += ENTRY_BYTES;
   }

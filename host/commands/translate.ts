@@ -1,8 +1,10 @@
 // nodewalk translate: many addresses through a table image, as CSV or JSON.
 
+import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { InputError, UsageError } from '../../traces/errors.js';
-import { readCsv } from '../tables/csv.js';
+import { progress } from '../progress.js';
+import { type CsvRow, readCsvBatches } from '../tables/csv.js';
 import { answerDocument, csvHeader, csvRow, parseAddress } from '../tables/text.js';
 import { Translator } from '../tables/translate.js';
 import { addresses, type CheckOptions, checksOf, withChecks } from './checks.js';
@@ -52,35 +54,43 @@ async function run(tables: string, options: Options): Promise<void> {
   const checks = checksOf(options);
   const translator = await Translator.open(tables, { maxPhysBits: options.maxphyaddr });
   const questions = input ? fromFile(input, translator, options.root) : fromList(va!, translator, options.root);
-  // Kept until all is answered: an address whose tables are missing leaves no half answer behind.
-  const pieces: string[] = [];
+  // Kept until all is answered, as bytes outside the heap: an address whose tables are missing leaves no half answer behind.
+  const pieces: Buffer[] = [];
   let text = json ? '[' : csvHeader(long);
   let rows = 0;
-  for await (const { root, va } of questions) {
-    const answer = { context: root, va, outcome: translator.translate(root, va, checks) };
-    text += json
-      ? `${rows++ > 0 ? ',' : ''}\n${JSON.stringify(answerDocument(answer, translator.steps()))}`
-      : csvRow(answer, long);
-    if (text.length < PIECE_LENGTH) continue;
-    pieces.push(text);
-    text = '';
+  const bar = progress('translating', null);
+  try {
+    for await (const batch of questions) {
+      for (const { root, va } of batch) {
+        const answer = { context: root, va, outcome: translator.translate(root, va, checks) };
+        if (json) text += `${rows > 0 ? ',' : ''}\n${JSON.stringify(answerDocument(answer, translator.steps()))}`;
+        else text += csvRow(answer, long);
+        rows++;
+        if (text.length < PIECE_LENGTH) continue;
+        pieces.push(Buffer.from(text));
+        text = '';
+      }
+      bar.update(rows);
+    }
+  } finally {
+    bar.stop();
   }
-  for (const piece of [...pieces, json ? `${text}\n]\n` : text]) process.stdout.write(piece);
+  pieces.push(Buffer.from(json ? `${text}\n]\n` : text));
+  for (const piece of pieces) if (!process.stdout.write(piece)) await once(process.stdout, 'drain');
 }
 
 /** Characters written at once. */
 const PIECE_LENGTH = 1 << 20;
 
-function* fromList(list: bigint[], translator: Translator, named?: string): Generator<Question> {
+function* fromList(list: bigint[], translator: Translator, named?: string): Generator<Question[]> {
   const root = translator.rootFor(named);
-  for (const va of list) yield { root, va };
+  yield list.map((va) => ({ root, va }));
 }
 
 /** The rows of a file; a row without a context, or a file without that column, is looked up in the root that is named. */
-async function* fromFile(path: string, translator: Translator, named?: string): AsyncGenerator<Question> {
+async function* fromFile(path: string, translator: Translator, named?: string): AsyncGenerator<Question[]> {
   if (named !== undefined) translator.rootFor(named);
-  for await (const { line, fields } of readCsv(path, { required: ['va'], optional: ['context'] })) {
-    const [text, context] = fields;
+  const question = ({ line, fields: [text, context] }: CsvRow): Question => {
     const fault = (expected: string, found: string) =>
       new InputError({ source: path, at: `line ${line}`, expected, found: `"${found}"` });
     const va = parseAddress(text!);
@@ -88,6 +98,8 @@ async function* fromFile(path: string, translator: Translator, named?: string): 
     if (context && !translator.has(context)) {
       throw fault(`a root of the image: ${translator.rootNames.join(', ')}`, context);
     }
-    yield { root: context || translator.rootFor(named), va };
-  }
+    return { root: context || translator.rootFor(named), va };
+  };
+  for await (const batch of readCsvBatches(path, { required: ['va'], optional: ['context'] }))
+    yield batch.map(question);
 }

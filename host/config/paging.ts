@@ -98,10 +98,16 @@ const stage2 = key(
   'the second stage, which translates the intermediate addresses of a virtual machine; null: none',
 );
 
+const global = key(
+  z.enum(['none', 'kernel']).default('none'),
+  'pages whose TLB entries serve all ASIDs of a VM; kernel: those of the upper half of the addresses',
+);
+
 const x86 = z.strictObject({
   format: key(z.literal('x86-64'), `table format; ${changesFormat}`),
   levels: key(levels.default(4), 'x86-64: levels of tables'),
   stage2,
+  global,
   pageSize: policyKey,
 });
 
@@ -114,6 +120,7 @@ const arm64 = z.strictObject({
     'bits',
   ),
   stage2,
+  global,
   pageSize: policyKey,
 });
 
@@ -141,7 +148,7 @@ export type Stage2Format = { format: 'ept'; levels: 4 | 5 } | { format: 'arm64';
 export type Stage2 = Stage2Format & { pageSize: PageSize };
 
 /** The formats of both stages. */
-export type Stages = PagingFormat & { stage2: Stage2 | null };
+export type Stages = PagingFormat & { stage2: Stage2 | null; global: 'none' | 'kernel' };
 
 /** The resolved section. */
 export type Paging = Stages & { pageSize: { default: PageSize; rules: PageRule[] } };

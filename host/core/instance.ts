@@ -47,10 +47,26 @@ interface CoreFunctions {
   setPageSizes(lane: Pointer, defaultSize: number, usedSizes: number): void;
   addPageRule(lane: Pointer, from: bigint, last: bigint, size: number): void;
   setPlacement(lane: Pointer, data: number, dataNode: number, tables: number, tableNode: number): void;
-  setReplay(lane: Pointer, mapping: number, trackDirty: boolean, splitPages: boolean): void;
+  setReplay(
+    lane: Pointer,
+    mapping: number,
+    trackDirty: boolean,
+    splitPages: boolean,
+    globalKernel: boolean,
+  ): void;
   startLane(lane: Pointer): void;
   replayRows(from: number, to: number): number;
   replayStatus(): number;
+  invalidate(
+    lane: number,
+    cpu: number,
+    instruction: number,
+    mode: number,
+    asid: number,
+    vm: number,
+    from: bigint,
+    last: bigint,
+  ): void;
   collectCounters(lane: number, cpu: number, out: Pointer): void;
   tableBytesOf(lane: Pointer, node: number): bigint;
   probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer): number;
@@ -102,6 +118,7 @@ const ENUMS = [
   'Column',
   'Control',
   'Format',
+  'Invalidation',
   'Level',
   'Mapping',
   'Outcome',

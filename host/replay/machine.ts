@@ -37,7 +37,7 @@ export function addLane(core: Core, config: Config, topology: Topology, regions:
   core.setPlacement(lane, data, dataNode, tables, tableNode);
   const { mapping, dirty, splitPages } = config.replay;
   const mapped = mapping === 'captured' ? core.Mapping.Captured : core.Mapping.Demand;
-  core.setReplay(lane, mapped, dirty === 'tracked', splitPages);
+  core.setReplay(lane, mapped, dirty === 'tracked', splitPages, config.paging.global === 'kernel');
   core.startLane(lane);
   return lane;
 }

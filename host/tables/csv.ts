@@ -2,7 +2,6 @@
 // that the reader asks for, by the names in the header. Strict: a record with fields missing or left over is an error.
 
 import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { InputError } from '../../traces/errors.js';
 import { readFault } from '../../traces/files.js';
 
@@ -19,63 +18,80 @@ export interface CsvColumns {
   optional?: readonly string[];
 }
 
-/** The records of a file or, for "-", of standard input. Throws InputError naming the line. */
-export async function* readCsv(path: string, { required, optional = [] }: CsvColumns): AsyncGenerator<CsvRow> {
+const READ_BYTES = 1 << 18;
+/** Longer lines are no lines of addresses: something else was named. */
+const MAX_LINE = 1 << 16;
+const SHOWN = 100;
+
+/** The records of a file or, for "-", of standard input, one by one. Throws InputError naming the line. */
+export async function* readCsv(path: string, columns: CsvColumns): AsyncGenerator<CsvRow> {
+  for await (const batch of readCsvBatches(path, columns)) yield* batch;
+}
+
+/** The same in batches as they come, for files with millions of records. */
+export async function* readCsvBatches(path: string, columns: CsvColumns): AsyncGenerator<CsvRow[]> {
+  const { required, optional = [] } = columns;
   let header: string[] | undefined;
   let places: number[] = [];
-  for await (const { line, fields } of records(path)) {
-    if (!header) {
-      header = fields;
-      const missing = required.find((name) => !fields.includes(name));
-      if (missing !== undefined) {
-        throw new InputError({
-          ...{ source: path, at: `line ${line}`, expected: `a header with the column "${missing}"` },
-          found: `"${fields.join(',')}"`,
-        });
+  let line = 0;
+  for await (const lines of linesOf(path)) {
+    const batch: CsvRow[] = [];
+    for (const text of lines) {
+      line++;
+      if (text === '') continue;
+      const at = `line ${line}`;
+      const fields = split(text);
+      if (fields === null) {
+        const found = 'a quote that is not closed, or text beside one';
+        throw new InputError({ source: path, at, expected: 'fields in whole quotes, on one line', found });
       }
-      places = [...required, ...optional].map((name) => fields.indexOf(name));
-    } else if (fields.length !== header.length) {
-      throw new InputError({
-        ...{ source: path, at: `line ${line}`, expected: `${header.length} fields, as in the header` },
-        found: String(fields.length),
-      });
-    } else {
-      yield { line, fields: places.map((place) => fields[place]) };
+      if (!header) {
+        const missing = required.find((name) => !fields.includes(name));
+        if (missing !== undefined) {
+          const found = `"${text.slice(0, SHOWN)}"`;
+          throw new InputError({ source: path, at, expected: `a header with the column "${missing}"`, found });
+        }
+        header = fields;
+        places = [...required, ...optional].map((name) => fields.indexOf(name));
+      } else if (fields.length !== header.length) {
+        const expected = `${header.length} fields, as in the header`;
+        throw new InputError({ source: path, at, expected, found: String(fields.length) });
+      } else {
+        batch.push({ line, fields: places.map((place) => fields[place]) });
+      }
     }
+    yield batch;
   }
   if (!header) {
     throw new InputError({ source: path, expected: `a header with ${required.join(', ')}`, found: 'an empty file' });
   }
 }
 
-async function* records(path: string): AsyncGenerator<{ line: number; fields: string[] }> {
-  const input = path === '-' ? process.stdin : createReadStream(path);
-  const lines = createInterface({ input, crlfDelay: Infinity });
-  let failure: unknown;
-  // readline ends quietly when its input fails.
-  input.once('error', (error: Error) => {
-    failure = readFault(error, path, 'a CSV file');
-    lines.close();
-  });
-  let line = 0;
+/** The lines of a file, as many at a time as a read gives. */
+async function* linesOf(path: string): AsyncGenerator<string[]> {
+  const input = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: READ_BYTES });
+  input.setEncoding('utf8');
+  const without = (lines: string[]) => lines.map((text) => (text.endsWith('\r') ? text.slice(0, -1) : text));
+  let rest = '';
+  let first = true;
   try {
-    for await (const text of lines) {
-      line++;
-      const record = line === 1 ? text.replace(/^\uFEFF/, '') : text;
-      if (record === '') continue;
-      const fields = split(record);
-      if (fields === null) {
-        throw new InputError({
-          ...{ source: path, at: `line ${line}`, expected: 'fields in whole quotes, on one line' },
-          found: 'a quote that is not closed, or text beside one',
-        });
+    for await (const chunk of input as AsyncIterable<string>) {
+      const text = first ? chunk.replace(/^\uFEFF/, '') : chunk;
+      first = false;
+      const lines = (rest + text).split('\n');
+      rest = lines.pop()!;
+      if (rest.length > MAX_LINE) {
+        const found = `a line of more than ${MAX_LINE} characters`;
+        throw new InputError({ source: path, expected: 'a CSV file', found });
       }
-      yield { line, fields };
+      yield without(lines);
     }
+    yield without([rest]);
+  } catch (error) {
+    throw readFault(error, path, 'a CSV file');
   } finally {
     input.destroy();
   }
-  if (failure) throw failure;
 }
 
 /** A field and what ends it. */

@@ -112,9 +112,7 @@ function report(regime: Regime, outcome: Outcome): string[] {
   if (status === 'noncanon') return ['general-protection exception (#GP), or #SS for a stack access; error code 0'];
   if (regime.x86) {
     const bits = ERROR_CODE_BITS.filter((_, i) => code & (1 << i));
-    return [
-      `page fault (#PF), error code 0x${code.toString(16)}: ${bits.join(', ') || 'not present, supervisor read'}`,
-    ];
+    return [`page fault (#PF), error code ${[`0x${code.toString(16)}`, ...bits].join(', ')}`];
   }
   const lines = [
     `ESR.FSC 0x${code.toString(16).padStart(2, '0')}: ${FSC_KINDS[fscKind(code)]}, level ${fscLevel(code)}`,

@@ -84,7 +84,8 @@ export class Walker {
 
   /** Makes room for a page; its bytes go into the array, which is valid until the next call. */
   addPage({ pa, bytes }: TablePage): Uint8Array {
-    const page = this.core.addTablePage(pa, bytes);
+    // Unsigned: half of the core's memory lies above 2 GiB.
+    const page = this.core.addTablePage(pa, bytes) >>> 0;
     return new Uint8Array(this.core.memory.buffer, page, bytes);
   }
 

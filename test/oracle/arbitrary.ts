@@ -1,15 +1,16 @@
 // Random replays for fast-check: a resolved configuration, the facts of a trace, and its rows, made so that things collide.
 // Few pages that share tables, tiny TLBs, runs of equal pages as real traces have them, and every option that decides a
-// count. Left out is what the definition leaves open: addresses outside a region's pages, blocks of 52-bit formats,
-// non-canonical addresses in captured mapping.
+// count. Left out is what the definition leaves open: addresses outside a region's pages, non-canonical addresses in captured
+// mapping, VMs that run out of intermediate addresses, nodes that run out of memory.
 import fc from 'fast-check';
-import { formatOf, pageSizesOf, bytesOf, type Format } from './format.js';
+import { formatOf, ipaBitsOf, pageSizesOf, bytesOf, stage2FormatOf, type Format } from './format.js';
 import {
   type OracleConfig,
   type PageSize,
   type Paging,
   type Placement,
   type Row,
+  type Stage2Paging,
   type TlbArrayConfig,
   type TraceContext,
 } from './types.js';
@@ -35,7 +36,7 @@ export interface Scenario {
   rows: Row[];
 }
 
-const PAGE_SIZES: PageSize[] = ['4K', '16K', '64K', '2M', '32M', '512M', '1G'];
+const PAGE_SIZES: PageSize[] = ['4K', '16K', '64K', '2M', '32M', '512M', '1G', '16G', '64G', '512G', '4T'];
 const UNKNOWN_PA = (1n << 64n) - 1n;
 const MAX_ROWS = 3000;
 
@@ -52,10 +53,40 @@ const arm = (granule: '4K' | '16K' | '64K', vaBits: fc.Arbitrary<number>): fc.Ar
 
 const geometry: fc.Arbitrary<Geometry> = fc.oneof(
   oneOf<Geometry>({ format: 'x86-64', levels: 4 }, { format: 'x86-64', levels: 5 }),
-  arm('4K', fc.oneof(oneOf(39, 42, 48), int(25, 48))),
-  arm('16K', fc.oneof(oneOf(36, 47, 48), int(25, 48))),
-  arm('64K', fc.oneof(oneOf(42, 48), int(25, 48))),
+  arm('4K', fc.oneof(oneOf(39, 42, 48, 52), int(25, 48))),
+  arm('16K', fc.oneof(oneOf(36, 47, 48, 52), int(25, 48))),
+  arm('64K', fc.oneof(oneOf(42, 48, 52), int(25, 48))),
 );
+
+/** Sizes of which a node of 1T has room for few: one VM and nothing else may have them in stage 2. */
+const HUGE: PageSize[] = ['64G', '512G'];
+
+/** A stage 2 with one of its page sizes; 4T is more than a node has. */
+const stage2: fc.Arbitrary<Stage2Paging> = fc
+  .oneof(
+    oneOf<4 | 5>(4, 5).map((levels) => ({ format: 'ept' as const, levels })),
+    fc.record({
+      format: fc.constant('arm64' as const),
+      granule: oneOf<'4K' | '16K' | '64K'>('4K', '16K', '64K'),
+      ipaBits: fc.oneof(oneOf(32, 40, 44, 48, 52), int(32, 48)),
+    }),
+  )
+  .chain((shape) => {
+    const has = (pageSize: PageSize) => stage2FormatOf({ ...shape, pageSize }).leaves.length > 0;
+    const sizes = PAGE_SIZES.filter((size) => size !== '4T' && has(size));
+    return oneOf(...sizes).map((pageSize) => ({ ...shape, pageSize }));
+  });
+
+/**
+ * Whether a VM has room for pages of this size: at most 24 pages, each with the one after it, in 4 spaces, each taking its
+ * size twice because of alignment. Stage-1 descriptors without 52-bit addresses end at 2^48.
+ */
+function vmHasRoom(stage2: Stage2Paging, shape: Geometry, bytes: bigint): boolean {
+  const outputBits = shape.format === 'x86-64' || shape.vaBits > 48 ? 52 : 48;
+  const bits = ipaBitsOf(stage2);
+  const room = (1n << BigInt(Math.min(bits, outputBits))) - (1n << BigInt(Math.min(bits, 48) - 1));
+  return bytes * 24n * 2n * 4n * 2n <= room;
+}
 
 // ---- Addresses ----
 
@@ -156,6 +187,11 @@ const walkCaches = fc.record({
   l1: int(0, 4),
   l0: int(0, 4),
   lm1: int(0, 4),
+  ipa: int(0, 6),
+  s2l2: int(0, 4),
+  s2l1: int(0, 4),
+  s2l0: int(0, 4),
+  s2lm1: int(0, 4),
 });
 
 /** Each machine has its highest-numbered node in use, so that the CPU map alone tells the number of nodes. */
@@ -297,19 +333,36 @@ const columns = fc.record({
 
 const spaces = list(fc.record({ mode: oneOf(0, 0, 2, 16, 18), asid: int(0, 2), vm: int(0, 1) }), 1, 4);
 
-function scenarioOf(shape: Geometry, options: OracleConfig['replay'], cpuNode: number[]): fc.Arbitrary<Scenario> {
+function scenarioOf(
+  shape: Geometry,
+  second: Stage2Paging | null,
+  options: OracleConfig['replay'],
+  cpuNode: number[],
+  columns: TraceContext['has'],
+): fc.Arbitrary<Scenario> {
   const nodes = Math.max(...cpuNode) + 1;
   const cpus = cpuNode.length;
-  const paging = { ...shape, pageSize: { default: '4K', rules: [] } } as Paging;
+  const alone = second !== null && HUGE.includes(second.pageSize);
+  const has = {
+    ...columns,
+    pa: columns.pa || options.mapping === 'captured',
+    mode: columns.mode && !alone,
+    vm: columns.vm && !alone,
+  };
+  const paging = { ...shape, pageSize: { default: '4K', rules: [] }, stage2: second } as Paging;
   const format = formatOf(paging);
   const formatSizes = pageSizesOf(format);
   const sizes = PAGE_SIZES.filter((size) => formatSizes.includes(bytesOf(size)));
+  // The hypervisor outside a guest takes its pages from the frames that back VMs.
+  const mapped = sizes.filter((size) => {
+    return !second || (vmHasRoom(second, shape, bytesOf(size)) && (!has.mode || bytesOf(size) <= bytesOf('1G')));
+  });
 
   return pagesOf(format, options.mapping === 'captured', shape.format === 'arm64').chain((pages) => {
     const bounds = boundsAt(pages, format.baseShift);
     const rule = fc.oneof(
-      fc.record({ region: oneOf('text', 'rodata'), size: oneOf(...sizes) }),
-      fc.tuple(bounds, oneOf(...sizes)).map(([{ va, bytes }, size]) => ({
+      fc.record({ region: oneOf('text', 'rodata'), size: oneOf(...mapped) }),
+      fc.tuple(bounds, oneOf(...mapped)).map(([{ va, bytes }, size]) => ({
         from: `0x${va.toString(16)}`,
         to: `0x${(va + bytes).toString(16)}`,
         size,
@@ -317,7 +370,7 @@ function scenarioOf(shape: Geometry, options: OracleConfig['replay'], cpuNode: n
     );
     return fc
       .record({
-        pageSize: fc.record({ default: oneOf(...sizes), rules: list(rule, 0, 3) }),
+        pageSize: fc.record({ default: oneOf(...mapped), rules: list(rule, 0, 3) }),
         regions: fc.tuple(bounds, bounds).map(([text, rodata]) => [
           { name: 'text', ...text },
           { name: 'rodata', ...rodata },
@@ -330,7 +383,6 @@ function scenarioOf(shape: Geometry, options: OracleConfig['replay'], cpuNode: n
         }),
         walkCaches,
         latencies: latenciesOf(nodes),
-        has: columns,
         items: spaces.chain((known) =>
           list(
             fc.oneof(
@@ -342,8 +394,7 @@ function scenarioOf(shape: Geometry, options: OracleConfig['replay'], cpuNode: n
           ),
         ),
       })
-      .map(({ pageSize, regions, memory, tlb, walkCaches, latencies, items, ...rest }): Scenario => {
-        const has = { ...rest.has, pa: rest.has.pa || options.mapping === 'captured' };
+      .map(({ pageSize, regions, memory, tlb, walkCaches, latencies, items }): Scenario => {
         const ranges = Array.from({ length: nodes }, (_, node) => ({
           node,
           from: BigInt(node) << 32n,
@@ -375,7 +426,9 @@ function scenarioOf(shape: Geometry, options: OracleConfig['replay'], cpuNode: n
   });
 }
 
-/** Random replays of all kinds. */
+/** Random replays of all kinds, about half of them in two stages; captured mapping has one. */
 export const scenario: fc.Arbitrary<Scenario> = fc
-  .tuple(geometry, replay, cpuNodes)
-  .chain(([shape, options, cpuNode]) => scenarioOf(shape, options, cpuNode));
+  .tuple(geometry, fc.option(stage2, { freq: 3 }), replay, cpuNodes, columns)
+  .chain(([shape, second, options, cpuNode, columns]) => {
+    return scenarioOf(shape, options.mapping === 'captured' ? null : second, options, cpuNode, columns);
+  });

@@ -233,7 +233,7 @@ describe('x86', () => {
   });
 
   test.each([
-    ['an address beyond MAXPHYADDR', { 0x3018: (1n << 46n) | all }, { maxPhysBits: 46 }, 2],
+    ['an address beyond MAXPHYADDR', { 0x3018: (1n << 46n) | all | X86.PS }, { maxPhysBits: 46 }, 2],
     ['PS at level 4', { 0x1008: 0x2000n | all | X86.PS }, {}, 4],
     ['bit 13 of a 2M leaf', { 0x3018: (1n << 13n) | all | X86.PS }, {}, 2],
     ['bit 29 of a 1G leaf', { 0x2010: (1n << 29n) | all | X86.PS }, {}, 3],

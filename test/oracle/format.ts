@@ -1,35 +1,48 @@
-// Paging formats: the levels of a walk and the bits of a descriptor. x86-64 follows the SDM vol. 3 chapter 4 (4- and
-// 5-level paging), Arm the VMSAv8-64 stage 1 of the Arm ARM chapter D8 with output addresses of at most 48 bits.
-// Only what a walk needs and what a demand mapping installs; no permissions are checked anywhere.
-import { type PageSize, type Paging, type WalkCacheName } from './types.js';
+// Paging formats: the levels of a walk, the page sizes, and the descriptors that a demand mapping installs. x86-64 follows
+// the SDM vol. 3 chapter 4 (4- and 5-level paging) and 28.3 (EPT), Arm the VMSAv8-64 of the Arm ARM chapter D8; stage 2 is
+// set up as KVM does. No permissions are checked anywhere.
+import { addressInArm, ARM, armLeaf, armTable, EPT, eptLeaf, isWide, kvmAttributes } from './arch/encode.js';
+import { type ArmFormat, X86, x86Leaf } from './arch/encode.js';
+import { armBlockLevels, armLevels, armRunEntries, indexOf as indexAt, kvmStart } from './arch/geometry.js';
+import { granuleShift, type Level as Geometry, stage1Start, x86Levels } from './arch/geometry.js';
+import { type PageSize, type Paging, type Stage2Paging, type WalkCacheName } from './types.js';
 
-/** One level of a format: its manual's number, what VA bits index it, what may be a leaf there. */
-export interface Level {
-  level: number;
-  /** log2 of the bytes that one entry covers. */
-  shift: bigint;
-  indexBits: bigint;
-  /** Whether an entry may be a page or block of 2^shift bytes. */
-  leaf: boolean;
+/** One level of a format: its manual's number and what address bits index it. */
+export interface Level extends Geometry {
   /** The walk cache of the table descriptors read at this level; null at the last level. */
   cache: WalkCacheName | null;
+}
+
+/** A page size: one entry of a level, or a contiguous run of entries. */
+export interface Leaf {
+  level: Level;
+  /** log2 of the bytes of the whole page. */
+  shift: bigint;
+  entries: number;
 }
 
 /** A paging format as the walk and the demand mapping see it. */
 export interface Format {
   /** Root first. */
   levels: Level[];
+  /** The largest page first. */
+  leaves: Leaf[];
   tableBytes: bigint;
+  /** Tables that make up a root, one after the other. */
+  rootTables: number;
   baseShift: bigint;
-  /** Which of its context's roots serves the VA. */
+  /** Which of its context's roots serves the address. */
   rootOf(va: bigint): 0 | 1;
   tableDescriptor(tablePa: bigint): bigint;
-  leafDescriptor(pagePa: bigint, level: Level, dirty: boolean): bigint;
+  /** The descriptor of one entry of a page, `pagePa` being what this entry maps. */
+  leafDescriptor(pagePa: bigint, leaf: Leaf, dirty: boolean): bigint;
   isTable(value: bigint, level: Level): boolean;
+  /** The page that a leaf descriptor of a level belongs to. */
+  leafOf(value: bigint, level: Level): Leaf;
   /** The next table of a table descriptor. */
   tablePa(value: bigint): bigint;
-  /** The page or block of a leaf descriptor. */
-  pagePa(value: bigint, level: Level): bigint;
+  /** The page of a leaf descriptor. */
+  pagePa(value: bigint, leaf: Leaf): bigint;
   isDirty(value: bigint): boolean;
   withDirty(value: bigint): bigint;
 }
@@ -43,86 +56,143 @@ export function bytesOf(size: PageSize): bigint {
 
 /** The page sizes of a format in bytes, the smallest first. */
 export function pageSizesOf(format: Format): bigint[] {
-  return format.levels
-    .filter((level) => level.leaf)
-    .map((level) => 1n << level.shift)
-    .reverse();
+  return format.leaves.map(({ shift }) => 1n << shift).reverse();
 }
 
 /** The index of the VA in a table of this level. */
 export function indexOf(level: Level, va: bigint): bigint {
-  return (va >> level.shift) & ((1n << level.indexBits) - 1n);
+  return indexAt(level, va);
 }
 
-/** The format of a configuration. */
+/** The stage-1 format of a configuration. */
 export function formatOf(paging: Paging): Format {
-  return paging.format === 'x86-64'
-    ? x86(paging.levels)
-    : arm(BigInt(Math.log2(Number(bytesOf(paging.granule)))), paging.vaBits);
+  return paging.format === 'x86-64' ? x86(paging.levels) : arm(paging.granule, paging.vaBits);
 }
 
-//  63  62..52  51............12  11..9  8  7   6  5  4   3   2   1   0
-//  NX  avl     address           avl    G  PS  D  A  PCD PWT U/S R/W P
-function x86(levelCount: 4 | 5): Format {
-  const caches: Record<number, WalkCacheName | null> = { 5: 'pml5e', 4: 'pml4e', 3: 'pdpte', 2: 'pde', 1: null };
-  const levels = [5, 4, 3, 2, 1].slice(5 - levelCount).map((level) => ({
-    level,
-    shift: 12n + 9n * BigInt(level - 1),
-    indexBits: 9n,
-    leaf: level <= 3,
-    cache: caches[level],
-  }));
-  const address = (value: bigint) => value & 0x000f_ffff_ffff_f000n;
-  const PS = 1n << 7n;
-  const D = 1n << 6n;
+/** The stage-2 format of a configuration, whose only page is of the configured size. */
+export function stage2FormatOf(stage2: Stage2Paging): Format {
+  const format = stage2.format === 'ept' ? ept(stage2.levels) : armStage2(stage2.granule, stage2.ipaBits);
+  return { ...format, leaves: format.leaves.filter(({ shift }) => 1n << shift === bytesOf(stage2.pageSize)) };
+}
+
+/** Bits of an intermediate address. */
+export function ipaBitsOf(stage2: Stage2Paging): number {
+  return stage2.format === 'ept' ? 12 + 9 * stage2.levels : stage2.ipaBits;
+}
+
+/** The same levels, each with the walk cache that has the place of its name in the list, counted from the last level. */
+function withCaches(levels: Geometry[], names: WalkCacheName[]): Level[] {
+  return levels.map((level, depth) => ({ ...level, cache: names[levels.length - 2 - depth] ?? null }));
+}
+
+const STAGE2_CACHES: WalkCacheName[] = ['s2l2', 's2l1', 's2l0', 's2lm1'];
+
+/** Bit 7 of an x86 or EPT entry makes a leaf above the last level. */
+function x86Common(levels: Level[]): Omit<Format, 'tableDescriptor' | 'leafDescriptor' | 'isDirty' | 'withDirty'> {
+  const leaves = levels.filter(({ level }) => level <= 3).map((level) => ({ level, shift: level.shift, entries: 1 }));
+  const address = (value: bigint, shift: bigint) => ((value & 0x000f_ffff_ffff_ffffn) >> shift) << shift;
   return {
     levels,
+    leaves,
     tableBytes: 4096n,
+    rootTables: 1,
     baseShift: 12n,
     rootOf: () => 0,
-    tableDescriptor: (tablePa) => tablePa | 0x27n, // P RW US A
-    leafDescriptor: (pagePa, { level }, dirty) => pagePa | 0x27n | (dirty ? D : 0n) | (level > 1 ? PS : 0n),
-    isTable: (value, { level }) => level > 1 && (value & PS) === 0n,
-    tablePa: address,
-    pagePa: (value, { shift }) => (address(value) >> shift) << shift, // bit 12 of a large leaf is PAT
-    isDirty: (value) => (value & D) !== 0n,
-    withDirty: (value) => value | D,
+    isTable: (value, { level }) => level > 1 && (value & X86.PS) === 0n,
+    leafOf: (_value, level) => leaves.find((leaf) => leaf.level === level)!,
+    tablePa: (value) => address(value, 12n),
+    pagePa: (value, { shift }) => address(value, shift), // bit 12 of a large leaf is PAT
   };
 }
 
-//  63..55  54  53  52   51  50  49..48  47......ps  11 10  9..8 7..6    5  4..2     1      0
-//  sw      UXN PXN Cont DBM GP  0       address     nG AF  SH   AP[2:1] NS AttrIndx table  valid
-function arm(granuleShift: bigint, vaBits: number): Format {
-  const indexBits = granuleShift - 3n;
-  const levelCount = Math.ceil((vaBits - Number(granuleShift)) / Number(indexBits));
-  // Blocks: 4K from level 1, 16K and 64K at level 2; with 52-bit addresses one level higher.
-  const highestBlock = (granuleShift === 12n ? 1 : 2) - (vaBits > 48 ? 1 : 0);
-  const caches: Record<number, WalkCacheName | null> = { [-1]: 'lm1', 0: 'l0', 1: 'l1', 2: 'l2', 3: null };
-  const levels = [-1, 0, 1, 2, 3].slice(5 - levelCount).map((level, depth) => {
-    const shift = granuleShift + indexBits * BigInt(3 - level);
-    return {
-      level,
-      shift,
-      indexBits: depth === 0 ? BigInt(vaBits) - shift : indexBits,
-      leaf: level >= highestBlock,
-      cache: caches[level],
-    };
-  });
-  const address = (value: bigint, shift: bigint) => ((value & 0x0000_ffff_ffff_ffffn) >> shift) << shift;
-  const READ_ONLY = 1n << 7n; // AP[2]; with DBM this is "writable clean"
-  const DBM = 1n << 51n;
-  const LEAF = DBM | (1n << 11n) | (1n << 10n) | (3n << 8n) | (1n << 6n); // DBM, nG, AF, inner shareable, AP[1] = EL0 too
+function x86(levels: 4 | 5): Format {
+  const TABLE = X86.P | X86.RW | X86.US | X86.A;
+  return {
+    ...x86Common(withCaches(x86Levels(levels), ['pde', 'pdpte', 'pml4e', 'pml5e'])),
+    tableDescriptor: (tablePa) => tablePa | TABLE,
+    leafDescriptor: (pagePa, { level }, dirty) => x86Leaf(level.level, pagePa, TABLE | (dirty ? X86.D : 0n)),
+    isDirty: (value) => (value & X86.D) !== 0n,
+    withDirty: (value) => value | X86.D,
+  };
+}
+
+function ept(levels: 4 | 5): Format {
+  const RWX = EPT.R | EPT.W | EPT.X;
+  return {
+    ...x86Common(withCaches(x86Levels(levels), STAGE2_CACHES)),
+    tableDescriptor: (tablePa) => tablePa | RWX,
+    leafDescriptor: (pagePa, { level }) => eptLeaf(level.level, pagePa, RWX),
+    isDirty: () => true,
+    withDirty: (value) => value,
+  };
+}
+
+/** Above 48 bits the 52-bit descriptors of the granule are in use. */
+function armFormatOf(granule: '4K' | '16K' | '64K', bits: number): ArmFormat {
+  const kib = { '4K': 4, '16K': 16, '64K': 64 }[granule] as 4 | 16 | 64;
+  return { granule: kib, ds: kib !== 64 && bits > 48, lpa: kib === 64 && bits > 48 };
+}
+
+function armCommon(
+  format: ArmFormat,
+  levels: Level[],
+  runs: boolean,
+): Omit<Format, 'leafDescriptor' | 'rootOf' | 'isDirty' | 'withDirty'> {
+  const ps = granuleShift(format.granule);
+  const blocks = armBlockLevels(format.granule, isWide(format));
+  const leaves = levels
+    .filter(({ level }) => level === 3 || blocks.includes(level))
+    .flatMap((level) => {
+      const entries = armRunEntries(format.granule, level.level);
+      // A root of few entries has no room for a run.
+      const run = runs && entries > 0 && BigInt(entries) <= 1n << level.indexBits;
+      const leafOf = (entries: number): Leaf => {
+        return { level, shift: level.shift + BigInt(Math.log2(entries)), entries };
+      };
+      return run ? [leafOf(entries), leafOf(1)] : [leafOf(1)];
+    });
   return {
     levels,
-    tableBytes: 1n << granuleShift,
-    baseShift: granuleShift,
+    leaves,
+    tableBytes: 1n << ps,
+    rootTables: Math.max(1, Number((8n << levels[0].indexBits) >> ps)),
+    baseShift: ps,
+    tableDescriptor: (tablePa) => armTable(format, tablePa),
+    isTable: (value, { level }) => level < 3 && (value & ARM.TABLE) !== 0n,
+    leafOf: (value, level) => {
+      const run = (value & ARM.CONTIGUOUS) !== 0n;
+      return leaves.find((leaf) => leaf.level === level && leaf.entries > 1 === run)!;
+    },
+    tablePa: (value) => addressInArm(format, value, ps),
+    pagePa: (value, { level, shift }) => (addressInArm(format, value, level.shift) >> shift) << shift,
+  };
+}
+
+function arm(granule: '4K' | '16K' | '64K', vaBits: number): Format {
+  const format = armFormatOf(granule, vaBits);
+  const levels = armLevels(format.granule, vaBits, stage1Start(format.granule, vaBits));
+  const shareable = format.ds ? 0n : ARM.SH_INNER; // with DS these are address bits
+  const LEAF = ARM.DBM | ARM.NG | ARM.AF | ARM.AP_EL0 | shareable;
+  return {
+    ...armCommon(format, withCaches(levels, ['l2', 'l1', 'l0', 'lm1']), true),
     rootOf: (va) => ((va >> 55n) & 1n ? 1 : 0),
-    tableDescriptor: (tablePa) => tablePa | 3n,
-    leafDescriptor: (pagePa, { level }, dirty) => pagePa | LEAF | (dirty ? 0n : READ_ONLY) | (level === 3 ? 3n : 1n),
-    isTable: (value, { level }) => level < 3 && (value & 2n) !== 0n,
-    tablePa: (value) => address(value, granuleShift),
-    pagePa: (value, { shift }) => address(value, shift),
-    isDirty: (value) => (value & READ_ONLY) === 0n,
-    withDirty: (value) => value & ~READ_ONLY,
+    leafDescriptor: (pagePa, { level, entries }, dirty) => {
+      const flags = LEAF | (dirty ? 0n : ARM.AP_RO) | (entries > 1 ? ARM.CONTIGUOUS : 0n);
+      return armLeaf(format, level.level, pagePa, flags);
+    },
+    isDirty: (value) => (value & ARM.AP_RO) === 0n, // read-only with DBM is "writable clean"
+    withDirty: (value) => value & ~ARM.AP_RO,
+  };
+}
+
+function armStage2(granule: '4K' | '16K' | '64K', ipaBits: number): Format {
+  const format = armFormatOf(granule, ipaBits);
+  const levels = armLevels(format.granule, ipaBits, kvmStart(format.granule, ipaBits));
+  return {
+    ...armCommon(format, withCaches(levels, STAGE2_CACHES), false),
+    rootOf: () => 0,
+    leafDescriptor: (pagePa, { level }) => armLeaf(format, level.level, pagePa, kvmAttributes(format)),
+    isDirty: () => true,
+    withDirty: (value) => value,
   };
 }

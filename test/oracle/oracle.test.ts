@@ -27,7 +27,10 @@ const arm = (granule: '4K' | '16K' | '64K', vaBits: number): Paging => ({
 const array = (sets: number, ways: number, pages: TlbArrayConfig['pages'] = null): TlbArrayConfig[] => [
   { sets, ways, pages },
 ];
-const noCaches = { pde: 0, pdpte: 0, pml4e: 0, pml5e: 0, l2: 0, l1: 0, l0: 0, lm1: 0 };
+const noCaches = {
+  ...{ pde: 0, pdpte: 0, pml4e: 0, pml5e: 0, l2: 0, l1: 0, l0: 0, lm1: 0 },
+  ...{ ipa: 0, s2l2: 0, s2l1: 0, s2l0: 0, s2lm1: 0 },
+};
 
 interface Setup {
   paging?: Paging;
@@ -109,7 +112,7 @@ describe('format', () => {
     const level2 = format.levels[2];
     const value = 0x1_2340_01a1n; // P | A | PS | G
     expect(format.isTable(value, level2)).toBe(false);
-    expect(format.pagePa(value, level2)).toBe(0x1_2340_0000n);
+    expect(format.pagePa(value, format.leafOf(value, level2))).toBe(0x1_2340_0000n);
     expect(format.isDirty(value)).toBe(false);
   });
 
@@ -118,7 +121,7 @@ describe('format', () => {
     const level2 = format.levels[2];
     const value = 0x0040_0000_8020_0781n; // bits 1:0 = 01, AP[2] = 1, SH = 11, AF, UXN
     expect(format.isTable(value, level2)).toBe(false);
-    expect(format.pagePa(value, level2)).toBe(0x8020_0000n);
+    expect(format.pagePa(value, format.leafOf(value, level2))).toBe(0x8020_0000n);
     expect(format.isDirty(value)).toBe(false);
   });
 

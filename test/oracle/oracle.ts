@@ -1,14 +1,22 @@
 // The oracle: the definition of every count (docs/models.md) as slow, plain TypeScript, written without a look at the core
 // that is compared with it. Read `step`, `access`, `lookUp` in this order; each follows a paragraph of the definition.
 import { Counts, type PhaseCounts } from './counts.js';
-import { formatOf, type Format, type Level } from './format.js';
+import { formatOf, pageSizesOf, stage2FormatOf, type Format, type Leaf } from './format.js';
 import { memoryCycles } from './latency.js';
 import { PageSizes } from './pagesize.js';
 import { Frames, nodeOf } from './placement.js';
 import { Tables, type Step } from './tables.js';
 import { TlbLevel } from './tlb.js';
-import { type Counters, type OracleConfig, type Row, type TraceContext, type Translation } from './types.js';
-import { Walker } from './walk.js';
+import {
+  type Counters,
+  type OracleConfig,
+  type Row,
+  type TraceContext,
+  type Translation,
+  type TranslationEntry,
+} from './types.js';
+import { Vm } from './vm.js';
+import { TagCache, Walker } from './walk.js';
 
 const FETCH = 0;
 const STORE = 2;
@@ -25,6 +33,17 @@ interface Cpu {
   l1d: TlbLevel;
   l2: TlbLevel;
   walker: Walker;
+  /** Stage 2: its walk caches and the cache of whole translations. */
+  walker2: Walker | null;
+  ipas: TagCache;
+}
+
+/** What a row's mode, asid and vm say: whose tables translate it. */
+interface Space {
+  context: string;
+  /** Null: one stage. */
+  vm: Vm | null;
+  tables: Tables;
 }
 
 /** Guest and hypervisor translations are their own; user and kernel share one regime. */
@@ -37,7 +56,9 @@ function contextOf({ mode = 0, asid = 0, vm = 0 }: Pick<Row, 'mode' | 'asid' | '
 /** One machine that replays one trace. */
 export class Oracle {
   private readonly format: Format;
+  private readonly stage2: Format | null;
   private readonly tables: Tables;
+  private readonly vms = new Map<number, Vm>();
   private readonly frames: Frames;
   private readonly pageSizes: PageSizes;
   private readonly cpus: Cpu[];
@@ -49,10 +70,14 @@ export class Oracle {
     private readonly config: OracleConfig,
     context: TraceContext,
   ) {
-    const { machine, paging, memory } = config;
+    const { machine, paging, memory, replay } = config;
+    const { walkCaches } = machine;
+    if (paging.stage2 && replay.mapping === 'captured') throw new Error('captured mapping has no stage 2');
     this.format = formatOf(paging);
-    this.tables = new Tables(this.format);
-    this.frames = new Frames(memory, context.nodes, this.format.tableBytes);
+    this.stage2 = paging.stage2 ? stage2FormatOf(paging.stage2) : null;
+    this.tables = new Tables(this.format, replay.dirty === 'set');
+    const tableBytes = [this.format.tableBytes, this.stage2?.tableBytes ?? 0n];
+    this.frames = new Frames(memory, context.nodes, tableBytes[0] > tableBytes[1] ? tableBytes[0] : tableBytes[1]);
     this.pageSizes = new PageSizes(paging.pageSize, context.regions, this.format);
     this.cycles = memoryCycles(machine, context.nodes);
     this.counts = new Counts(context.cpuNode.length);
@@ -62,7 +87,9 @@ export class Oracle {
       l1i: new TlbLevel('l1i', machine.tlb.l1i, this.format),
       l1d: new TlbLevel('l1d', machine.tlb.l1d, this.format),
       l2: new TlbLevel('l2', machine.tlb.l2, this.format),
-      walker: new Walker(this.format, machine.walkCaches),
+      walker: new Walker(this.format, walkCaches),
+      walker2: this.stage2 && new Walker(this.stage2, walkCaches),
+      ipas: new TagCache(walkCaches.ipa),
     }));
   }
 
@@ -88,15 +115,22 @@ export class Oracle {
 
   /** Where the tables put a VA now; changes and counts nothing. */
   translate(at: Pick<Row, 'va' | 'mode' | 'asid' | 'vm'>): Translation | null {
-    const path = this.tables.probe(contextOf(at), at.va);
+    const { context, vm, tables } = this.spaceOf(at);
+    const path = tables.probe(context, at.va);
     if (path === null) return null;
-    const { level, value } = path[path.length - 1];
-    const pageBytes = 1n << level.shift;
+    const entriesOf = (steps: Step[], physical: (address: bigint) => bigint): TranslationEntry[] =>
+      steps.map(({ level, table, entry, value }) => {
+        return { level: level.level, tablePa: physical(table), entryPa: physical(entry), value };
+      });
+    const ofStage1 = { pageBytes: 1n << tables.leafOf(path).shift, level: path[path.length - 1].level.level };
+    const target = tables.target(path, at.va);
+    if (vm === null) return { ...ofStage1, pa: target, entries: entriesOf(path, (pa) => pa) };
     return {
-      pa: this.format.pagePa(value, level) + (at.va % pageBytes),
-      pageBytes,
-      level: level.level,
-      entries: path.map((step) => ({ level: step.level.level, tablePa: step.tablePa, value: step.value })),
+      ...ofStage1,
+      pa: vm.physical(target),
+      entries: entriesOf(path, (ipa) => vm.physical(ipa)!),
+      ipa: target,
+      stage2: entriesOf(vm.probe(target) ?? [], (pa) => pa),
     };
   }
 
@@ -130,20 +164,45 @@ export class Oracle {
     }
   }
 
+  /** Everything is translated in two stages but the hypervisor outside a guest; where there is a stage 2. */
+  private spaceOf(at: Pick<Row, 'mode' | 'asid' | 'vm'>): Space {
+    const { mode = 0, vm: id = 0 } = at;
+    const context = contextOf(at);
+    const { paging, replay } = this.config;
+    if (!this.stage2 || (mode & 31) === 2) return { context, vm: null, tables: this.tables };
+    if (!this.vms.has(id)) {
+      const formats = { stage1: this.format, stage2: this.stage2 };
+      const count = (cpuId: number) => this.counts.add(cpuId, 'fault.stage2');
+      this.vms.set(id, new Vm(id, formats, paging.stage2!, this.frames, replay.dirty === 'set', count));
+    }
+    const vm = this.vms.get(id)!;
+    return { context, vm, tables: vm.stage1 };
+  }
+
   private lookUp(cpu: Cpu, row: Row, va: bigint, pa: bigint): void {
-    const context = contextOf(row);
-    const path = this.present(cpu, context, va, pa, row.kind === STORE);
-    const pageBytes = 1n << path[path.length - 1].level.shift;
+    const space = this.spaceOf(row);
+    const path = this.present(cpu, space, va, pa, row.kind === STORE);
+    const { context } = space;
 
     const first = row.kind === FETCH ? cpu.l1i : cpu.l1d;
     if (this.hits(cpu, first, context, va)) return;
+    const pageBytes = this.translationBytes(space, path);
     if (this.hits(cpu, cpu.l2, context, va)) {
       this.counts.add(cpu.id, 'cycles.walk', this.config.machine.latency.l2TlbCycles);
     } else {
-      this.walk(cpu, context, va, path);
+      this.walk(cpu, space, va, path);
       cpu.l2.insert(context, va, pageBytes);
     }
     first.insert(context, va, pageBytes);
+  }
+
+  /** Bytes that the translation of one address is good for, as a page size of stage 1 unless stage-2 pages are smaller. */
+  private translationBytes({ vm, tables }: Space, path: Step[]): bigint {
+    const pageBytes = 1n << tables.leafOf(path).shift;
+    if (vm === null) return pageBytes;
+    const stage2Bytes = 1n << this.stage2!.leaves[0].shift;
+    const smaller = pageBytes < stage2Bytes ? pageBytes : stage2Bytes;
+    return pageSizesOf(this.format).findLast((bytes) => bytes <= smaller) ?? smaller;
   }
 
   private hits(cpu: Cpu, level: TlbLevel, context: string, va: bigint): boolean {
@@ -153,66 +212,78 @@ export class Oracle {
     return hit;
   }
 
-  private walk(cpu: Cpu, context: string, va: bigint, path: Step[]): void {
+  private walk(cpu: Cpu, { context, vm, tables }: Space, va: bigint, path: Step[]): void {
     const { hit, reads } = cpu.walker.walk(context, va, path);
     this.counts.add(cpu.id, 'walk.count');
     if (hit !== null) this.counts.add(cpu.id, `walk.cacheHits.${hit}`);
-    for (const { level, tablePa } of reads) {
-      const home = this.config.memory.tables === 'local' ? cpu.node : nodeOf(tablePa);
-      this.counts.add(cpu.id, 'walk.refs');
+    for (const [i, { level, entry }] of reads.entries()) {
+      // What a walk cache holds is where the next table is physically.
+      const known = i === 0 && hit !== null;
+      if (vm && !known) this.translateIpa(cpu, vm, entry);
       this.counts.add(cpu.id, `walk.levels.${level.level}`);
-      this.counts.add(cpu.id, home === cpu.node ? 'walk.local' : 'walk.remote');
-      this.counts.add(cpu.id, 'cycles.walk', this.cycles[cpu.node][home]);
+      this.countRead(cpu, vm ? vm.physical(entry)! : entry);
     }
+    if (vm) this.translateIpa(cpu, vm, tables.target(path, va));
+  }
+
+  /** One stage-2 translation. Only a page can be without backing: tables have it from the start. */
+  private translateIpa(cpu: Cpu, vm: Vm, ipa: bigint): void {
+    const path = vm.back(cpu, ipa, 'data');
+    const tag = `${vm.id} ${vm.pageNumber(ipa)}`;
+    if (cpu.ipas.lookup(tag)) {
+      this.counts.add(cpu.id, 'walk.cacheHits.ipa');
+      return;
+    }
+    const { hit, reads } = cpu.walker2!.walk(`${vm.id}`, ipa, path);
+    if (hit !== null) this.counts.add(cpu.id, `walk.cacheHits.${hit}`);
+    for (const { entry } of reads) {
+      this.counts.add(cpu.id, 'walk.stage2Refs');
+      this.countRead(cpu, entry);
+    }
+    cpu.ipas.insert(tag);
+  }
+
+  /** One descriptor read by a walk, of either stage. */
+  private countRead(cpu: Cpu, entryPa: bigint): void {
+    const home = this.config.memory.tables === 'local' ? cpu.node : nodeOf(entryPa);
+    this.counts.add(cpu.id, 'walk.refs');
+    this.counts.add(cpu.id, home === cpu.node ? 'walk.local' : 'walk.remote');
+    this.counts.add(cpu.id, 'cycles.walk', this.cycles[cpu.node][home]);
   }
 
   /** Makes the tables right for this access and returns the descriptors from the root to the leaf. */
-  private present(cpu: Cpu, context: string, va: bigint, pa: bigint, store: boolean): Step[] {
+  private present(cpu: Cpu, space: Space, va: bigint, pa: bigint, store: boolean): Step[] {
+    const { context, tables } = space;
     const captured = this.config.replay.mapping === 'captured' && pa !== UNKNOWN_PA;
     const framePa = captured ? (pa >> this.format.baseShift) << this.format.baseShift : null;
-    const mapped = this.tables.probe(context, va);
-    if (mapped === null) this.demandMap(cpu, context, va, framePa);
-    else if (framePa !== null) this.remap(cpu, context, va, mapped[mapped.length - 1], framePa);
+    const mapped = tables.probe(context, va);
+    if (mapped === null) this.demandMap(cpu, space, va, framePa);
+    else if (framePa !== null) this.remap(cpu, context, va, mapped, framePa);
 
-    if (store) this.setDirty(cpu, context, va);
-    return this.tables.probe(context, va)!;
+    if (store && tables.setDirty(tables.probe(context, va)!, va)) this.counts.add(cpu.id, 'walk.updates');
+    return tables.probe(context, va)!;
   }
 
-  private demandMap(cpu: Cpu, context: string, va: bigint, framePa: bigint | null): void {
-    const leafLevel = this.leafLevel(context, va);
-    this.tables.map(
-      context,
-      va,
-      leafLevel,
-      () => this.frames.newTable(cpu.node),
-      () => this.newLeaf(framePa ?? this.frames.newData(cpu.node, va, leafLevel.shift), leafLevel),
-    );
+  private demandMap(cpu: Cpu, space: Space, va: bigint, framePa: bigint | null): void {
+    const { context, vm, tables } = space;
+    const leaf = this.leafFor(space, va);
+    const newTable = (count: number) =>
+      vm ? vm.newTable(cpu, count) : this.frames.newTable(cpu.node, this.format.tableBytes, count);
+    const newPage = () =>
+      framePa ?? (vm ? vm.newPage(leaf.shift) : this.frames.newFrame('data', cpu.node, va, leaf.shift));
+    tables.map(context, va, leaf, newTable, newPage);
     this.counts.add(cpu.id, 'fault.demand');
   }
 
-  private leafLevel(context: string, va: bigint): Level {
-    const { levels } = this.format;
-    if (this.config.replay.mapping === 'captured') return levels[levels.length - 1];
-    // All descriptors but the last of an unmapped path are tables: a leaf must not be above the last.
-    const emptyDepth = this.tables.descend(context, va).length - 1;
-    return this.pageSizes.leafLevels(va).find((level) => levels.indexOf(level) >= emptyDepth)!;
+  private leafFor({ context, tables }: Space, va: bigint): Leaf {
+    if (this.config.replay.mapping === 'captured') return this.format.leaves[this.format.leaves.length - 1];
+    return this.pageSizes.leaves(va).find((leaf) => tables.isFree(context, va, leaf))!;
   }
 
-  private remap(cpu: Cpu, context: string, va: bigint, leaf: Step, framePa: bigint): void {
-    if (this.format.pagePa(leaf.value, leaf.level) === framePa) return;
-    this.tables.rewrite(leaf, this.newLeaf(framePa, leaf.level));
+  private remap(cpu: Cpu, context: string, va: bigint, path: Step[], framePa: bigint): void {
+    if (this.format.pagePa(path[path.length - 1].value, this.tables.leafOf(path)) === framePa) return;
+    this.tables.remap(path, framePa);
     this.counts.add(cpu.id, 'walk.remaps');
     for (const { l1i, l1d, l2 } of this.cpus) for (const tlb of [l1i, l1d, l2]) tlb.invalidate(context, va);
-  }
-
-  private setDirty(cpu: Cpu, context: string, va: bigint): void {
-    const leaf = this.tables.probe(context, va)!.pop()!;
-    if (this.format.isDirty(leaf.value)) return;
-    this.tables.rewrite(leaf, this.format.withDirty(leaf.value));
-    this.counts.add(cpu.id, 'walk.updates');
-  }
-
-  private newLeaf(pagePa: bigint, level: Level): bigint {
-    return this.format.leafDescriptor(pagePa, level, this.config.replay.dirty === 'set');
   }
 }

@@ -1,5 +1,5 @@
-// The page-size policy: which levels may hold the leaf of a VA that is mapped on demand, the largest first.
-import { bytesOf, type Format, type Level } from './format.js';
+// The page-size policy: which pages may hold a VA that is mapped on demand, the largest first.
+import { bytesOf, type Format, type Leaf } from './format.js';
 import { type PagePolicy, type PageSize, type TraceContext } from './types.js';
 
 interface Bound {
@@ -19,7 +19,7 @@ function boundsOf(policy: PagePolicy, regions: TraceContext['regions']): Bound[]
   return [...rules, { from: 0n, to: END_OF_SPACE, size: policy.default }];
 }
 
-/** Chooses leaf levels for one policy, format and set of named regions. */
+/** Chooses page sizes for one policy, format and set of named regions. */
 export class PageSizes {
   private readonly bounds: Bound[];
 
@@ -31,14 +31,14 @@ export class PageSizes {
     this.bounds = boundsOf(policy, regions);
   }
 
-  /** The levels whose page is not above the policy's size and inside its region; the last level always is one. */
-  leafLevels(va: bigint): Level[] {
+  /** The pages that are not above the policy's size and inside its region; the base page always is one. */
+  leaves(va: bigint): Leaf[] {
     const { from, to, size } = this.bounds.find((bound) => bound.from <= va && va < bound.to)!;
-    return this.format.levels.filter(({ leaf, shift }) => {
+    return this.format.leaves.filter(({ shift }) => {
       const bytes = 1n << shift;
       const page = (va / bytes) * bytes;
       const inside = page >= from && page + bytes <= to && bytes <= bytesOf(size);
-      return leaf && (inside || shift === this.format.baseShift);
+      return inside || shift === this.format.baseShift;
     });
   }
 }

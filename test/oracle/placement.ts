@@ -1,5 +1,6 @@
 // Physical memory and who gets it. Node k owns [k << 40, (k + 1) << 40): table pages in the lower half, data frames from
-// the middle upwards. Table page number i of the machine, over all nodes, has offset i * tableBytes in its node.
+// the middle upwards. Table page number i of the machine, over all nodes, has offset i * unit in its node, the unit being
+// the larger of the table sizes of both stages. What backs a VM's memory, its tables too, comes from the frames.
 import { type Placement } from './types.js';
 
 const NODE_SHIFT = 40n;
@@ -16,35 +17,43 @@ function homeNode(placement: Placement, cpuNode: number, turn: bigint, nodes: nu
   return cpuNode; // first-touch and local
 }
 
-/** Hands out table pages and data frames; nothing is ever given back. */
+/** Hands out table pages and frames; nothing is ever given back. */
 export class Frames {
   private tablePages = 0n;
   private readonly tableBytesOfNode: number[];
-  private readonly nextDataPa: bigint[];
+  private readonly nextFramePa: bigint[];
 
   constructor(
     private readonly placement: { data: Placement; tables: Placement },
     private readonly nodes: number,
-    private readonly tableBytes: bigint,
+    private readonly tableUnit: bigint,
   ) {
     this.tableBytesOfNode = Array.from({ length: nodes }, () => 0);
-    this.nextDataPa = Array.from({ length: nodes }, (_, node) => (BigInt(node) << NODE_SHIFT) + DATA_OFFSET);
+    this.nextFramePa = Array.from({ length: nodes }, (_, node) => (BigInt(node) << NODE_SHIFT) + DATA_OFFSET);
   }
 
-  /** The next table page; interleaving takes the nodes in turn. */
-  newTable(cpuNode: number): bigint {
-    const node = homeNode(this.placement.tables, cpuNode, this.tablePages, this.nodes);
-    this.tableBytesOfNode[node] += Number(this.tableBytes);
-    return (BigInt(node) << NODE_SHIFT) + this.tablePages++ * this.tableBytes;
+  /** The next table page, or several in a row from a multiple of their number; interleaving takes the nodes in turn. */
+  newTable(cpuNode: number, tableBytes: bigint, tables: number): bigint {
+    const count = BigInt(tables);
+    const first = ((this.tablePages + count - 1n) / count) * count;
+    this.tablePages = first + count;
+    const node = homeNode(this.placement.tables, cpuNode, first, this.nodes);
+    this.countTable(node, tableBytes * count);
+    return (BigInt(node) << NODE_SHIFT) + first * this.tableUnit;
   }
 
-  /** A frame for the page of 2^shift bytes that holds the VA; interleaving goes by the page's number. */
-  newData(cpuNode: number, va: bigint, shift: bigint): bigint {
-    const node = homeNode(this.placement.data, cpuNode, va >> shift, this.nodes);
+  /** A frame of 2^shift bytes for what lies at an address; interleaving goes by the number of the page there. */
+  newFrame(holds: 'data' | 'tables', cpuNode: number, address: bigint, shift: bigint): bigint {
+    const node = homeNode(this.placement[holds], cpuNode, address >> shift, this.nodes);
     const bytes = 1n << shift;
-    const pa = ((this.nextDataPa[node] + bytes - 1n) / bytes) * bytes;
-    this.nextDataPa[node] = pa + bytes;
+    const pa = ((this.nextFramePa[node] + bytes - 1n) / bytes) * bytes;
+    this.nextFramePa[node] = pa + bytes;
     return pa;
+  }
+
+  /** Counts table bytes on a node: of the machine, or of a VM in frames there. */
+  countTable(node: number, bytes: bigint): void {
+    this.tableBytesOfNode[node] += Number(bytes);
   }
 
   /** Bytes of table pages per node. */

@@ -1,32 +1,37 @@
-// Page tables as they lie in memory: a map from the physical address of each 8-byte descriptor to its value. An address
-// that the map does not hold reads as 0, which no format takes for a valid descriptor.
-import { indexOf, type Format, type Level } from './format.js';
+// Page tables as they lie in memory: a map from the address of each 8-byte descriptor to its value. An address that the map
+// does not hold reads as 0, which no format takes for a valid descriptor. The addresses are physical, or in stage-1 tables of
+// a VM intermediate.
+import { indexOf, type Format, type Leaf, type Level } from './format.js';
 
 /** One descriptor on the way from the root; `value` is 0 where nothing is mapped. */
 export interface Step {
   level: Level;
-  tablePa: bigint;
-  stepPa: bigint;
+  table: bigint;
+  entry: bigint;
   value: bigint;
 }
 
-/** The tables of every context. */
+/** The tables of every context of one format in one address space. */
 export class Tables {
   private readonly memory = new Map<bigint, bigint>();
   private readonly roots = new Map<string, bigint>();
 
-  constructor(private readonly format: Format) {}
+  /** Pages are installed dirty, or clean. */
+  constructor(
+    readonly format: Format,
+    private readonly dirty: boolean,
+  ) {}
 
   /** The descriptors from the root down to a leaf or to the first empty one; none when there is no root. */
   descend(context: string, va: bigint): Step[] {
     const steps: Step[] = [];
-    let tablePa = this.roots.get(this.rootKey(context, va));
+    let table = this.roots.get(this.rootKey(context, va));
     for (const level of this.format.levels) {
-      if (tablePa === undefined) break;
-      const stepPa = tablePa + 8n * indexOf(level, va);
-      const value = this.memory.get(stepPa) ?? 0n;
-      steps.push({ level, tablePa, stepPa, value });
-      tablePa = value !== 0n && this.format.isTable(value, level) ? this.format.tablePa(value) : undefined;
+      if (table === undefined) break;
+      const entry = table + 8n * indexOf(level, va);
+      const value = this.memory.get(entry) ?? 0n;
+      steps.push({ level, table, entry, value });
+      table = value !== 0n && this.format.isTable(value, level) ? this.format.tablePa(value) : undefined;
     }
     return steps;
   }
@@ -37,25 +42,66 @@ export class Tables {
     return steps.length > 0 && steps[steps.length - 1].value !== 0n ? steps : null;
   }
 
-  /** Maps an unmapped VA by a leaf at a level: makes the missing tables from the top down, then the leaf. */
-  map(context: string, va: bigint, leafLevel: Level, newTable: () => bigint, newLeaf: () => bigint): void {
+  /** Whether an unmapped VA could get this page: no table and no other page is in any of its entries. */
+  isFree(context: string, va: bigint, leaf: Leaf): boolean {
+    const empty = this.descend(context, va).pop();
+    if (!empty || empty.level.shift > leaf.level.shift) return true; // the table of the leaf does not exist yet
+    return (
+      empty.level === leaf.level && this.entriesOf(empty.table, va, leaf).every((entry) => !this.memory.has(entry))
+    );
+  }
+
+  /** Maps an unmapped VA by a page: makes the missing tables from the top down, then all entries of the page. */
+  map(context: string, va: bigint, leaf: Leaf, newTable: (tables: number) => bigint, newPage: () => bigint): void {
     const rootKey = this.rootKey(context, va);
-    if (!this.roots.has(rootKey)) this.roots.set(rootKey, newTable());
-    let tablePa = this.roots.get(rootKey)!;
+    if (!this.roots.has(rootKey)) this.roots.set(rootKey, newTable(this.format.rootTables));
+    let table = this.roots.get(rootKey)!;
     for (const level of this.format.levels) {
-      const stepPa = tablePa + 8n * indexOf(level, va);
-      if (level === leafLevel) {
-        this.memory.set(stepPa, newLeaf());
+      if (level === leaf.level) {
+        const page = newPage();
+        for (const [i, entry] of this.entriesOf(table, va, leaf).entries()) {
+          this.memory.set(entry, this.format.leafDescriptor(page + (BigInt(i) << level.shift), leaf, this.dirty));
+        }
         return;
       }
-      if (!this.memory.has(stepPa)) this.memory.set(stepPa, this.format.tableDescriptor(newTable()));
-      tablePa = this.format.tablePa(this.memory.get(stepPa)!);
+      const entry = table + 8n * indexOf(level, va);
+      if (!this.memory.has(entry)) this.memory.set(entry, this.format.tableDescriptor(newTable(1)));
+      table = this.format.tablePa(this.memory.get(entry)!);
     }
   }
 
-  /** Rewrites one descriptor. */
-  rewrite(step: Step, value: bigint): void {
-    this.memory.set(step.stepPa, value);
+  /** The page that a path ends in. */
+  leafOf(path: Step[]): Leaf {
+    const { level, value } = path[path.length - 1];
+    return this.format.leafOf(value, level);
+  }
+
+  /** Where the page that a path ends in puts the VA. */
+  target(path: Step[], va: bigint): bigint {
+    const leaf = this.leafOf(path);
+    return this.format.pagePa(path[path.length - 1].value, leaf) + (va & ((1n << leaf.shift) - 1n));
+  }
+
+  /** Gives a mapped base page another frame, clean or dirty as at first. */
+  remap(path: Step[], framePa: bigint): void {
+    this.memory.set(path[path.length - 1].entry, this.format.leafDescriptor(framePa, this.leafOf(path), this.dirty));
+  }
+
+  /** Makes the page that a path ends in dirty, all entries of it; false when it is already. */
+  setDirty(path: Step[], va: bigint): boolean {
+    const { table, value } = path[path.length - 1];
+    if (this.format.isDirty(value)) return false;
+    for (const entry of this.entriesOf(table, va, this.leafOf(path))) {
+      this.memory.set(entry, this.format.withDirty(this.memory.get(entry)!));
+    }
+    return true;
+  }
+
+  /** Where the descriptors of a page are in its table. */
+  private entriesOf(table: bigint, va: bigint, { level, entries }: Leaf): bigint[] {
+    const index = indexOf(level, va);
+    const first = index - (index % BigInt(entries));
+    return Array.from({ length: entries }, (_, i) => table + 8n * (first + BigInt(i)));
   }
 
   private rootKey(context: string, va: bigint): string {

@@ -57,6 +57,7 @@ export class TlbLevel {
   /** A level without any entry is absent: it is neither probed nor counted. */
   readonly present: boolean;
   private readonly arrays: TlbArray[];
+  private readonly baseBytes: bigint;
 
   constructor(
     readonly name: 'l1i' | 'l1d' | 'l2',
@@ -67,6 +68,7 @@ export class TlbLevel {
       .filter(({ sets, ways }) => sets > 0 && ways > 0)
       .map((array) => new TlbArray(array, pageSizesOf(format)));
     this.present = this.arrays.length > 0;
+    this.baseBytes = 1n << format.baseShift;
   }
 
   /** Probes every array; a hit becomes the most recent of its set. */
@@ -74,12 +76,17 @@ export class TlbLevel {
     return this.arrays.map((array) => array.lookup(context, va)).includes(true);
   }
 
-  /** Enters the page of the given size that holds the VA, or the largest part of it that some array takes. */
+  /**
+   * Enters the page of the given size that holds the VA, or the largest part of it that some array takes. What is smaller
+   * than the base page goes where the base page would.
+   */
   insert(context: string, va: bigint, pageBytes: bigint): void {
-    const sizes = this.arrays.flatMap((array) => array.sizes).filter((bytes) => bytes <= pageBytes);
+    const asBytes = pageBytes < this.baseBytes ? this.baseBytes : pageBytes;
+    const sizes = this.arrays.flatMap((array) => array.sizes).filter((bytes) => bytes <= asBytes);
     if (sizes.length === 0) return;
-    const bytes = sizes.reduce((a, b) => (a > b ? a : b));
-    this.arrays.find((array) => array.sizes.includes(bytes))!.insert(context, va, bytes);
+    const taken = sizes.reduce((a, b) => (a > b ? a : b));
+    const bytes = taken < pageBytes ? taken : pageBytes;
+    this.arrays.find((array) => array.sizes.includes(taken))!.insert(context, va, bytes);
   }
 
   /** Removes what covers the VA in one context. */

@@ -3,7 +3,7 @@
 // even types, with what it judges.
 
 /** A page size as configurations write it. */
-export type PageSize = '4K' | '16K' | '64K' | '2M' | '32M' | '512M' | '1G' | '64G' | '512G' | '4T';
+export type PageSize = '4K' | '16K' | '64K' | '2M' | '32M' | '512M' | '1G' | '16G' | '64G' | '512G' | '4T';
 
 /** One TLB array; `pages: null` takes every size of the format. */
 export interface TlbArrayConfig {
@@ -29,13 +29,19 @@ export interface PagePolicy {
   rules: PageRule[];
 }
 
-/** Walk caches: x86 names and Arm names side by side. */
-export type WalkCacheName = 'pde' | 'pdpte' | 'pml4e' | 'pml5e' | 'l2' | 'l1' | 'l0' | 'lm1';
+/** Walk caches: x86 names, Arm names and those of stage 2 side by side; `ipa` holds whole stage-2 translations. */
+export type WalkCacheName =
+  ('pde' | 'pdpte' | 'pml4e' | 'pml5e' | 'l2' | 'l1' | 'l0' | 'lm1') | ('ipa' | 's2l2' | 's2l1' | 's2l0' | 's2lm1');
 
-/** A paging format and its page-size policy. */
-export type Paging =
-  | { format: 'x86-64'; levels: 4 | 5; pageSize: PagePolicy }
-  | { format: 'arm64'; granule: '4K' | '16K' | '64K'; vaBits: number; pageSize: PagePolicy };
+/** The stage-2 format of every VM, with its one page size. */
+export type Stage2Paging =
+  | { format: 'arm64'; granule: '4K' | '16K' | '64K'; ipaBits: number; pageSize: PageSize }
+  | { format: 'ept'; levels: 4 | 5; pageSize: PageSize };
+
+/** A paging format, its page-size policy, and stage 2 if there is one. */
+export type Paging = { pageSize: PagePolicy; stage2?: Stage2Paging | null } & (
+  { format: 'x86-64'; levels: 4 | 5 } | { format: 'arm64'; granule: '4K' | '16K' | '64K'; vaBits: number }
+);
 
 /** The part of a resolved configuration that decides counts. */
 export interface OracleConfig {
@@ -84,10 +90,23 @@ export interface Row {
 /** Dotted path to count; a count of 0 may be absent. */
 export type Counters = Record<string, number>;
 
-/** The translation of one address, with the descriptors from the root to the leaf. */
+/** One descriptor on the way of a translation; addresses are physical. */
+export interface TranslationEntry {
+  level: number;
+  tablePa: bigint;
+  entryPa: bigint;
+  value: bigint;
+}
+
+/** The translation of one address, with the stage-1 descriptors from the root to the leaf. */
 export interface Translation {
-  pa: bigint;
+  /** Null when stage 2 does not map the intermediate address yet. */
+  pa: bigint | null;
+  /** Of stage 1; a contiguous run is one page. */
   pageBytes: bigint;
   level: number;
-  entries: { level: number; tablePa: bigint; value: bigint }[];
+  entries: TranslationEntry[];
+  /** What stage 2 does with the intermediate address; none of it where there is one stage. */
+  ipa?: bigint;
+  stage2?: TranslationEntry[];
 }

@@ -1,5 +1,5 @@
-// The walk of one CPU and its walk caches: one fully associative true-LRU list per table-descriptor level, the most
-// recent tag first.
+// The walk of one CPU and its walk caches: one fully associative true-LRU list per table-descriptor level, the most recent
+// tag first. Stage 1 and stage 2 each have their own.
 import { type Format, type Level } from './format.js';
 import { type Step } from './tables.js';
 import { type WalkCacheName } from './types.js';
@@ -10,44 +10,52 @@ export interface Walk {
   reads: Step[];
 }
 
-/** The walk caches of one CPU. */
+/** A fully associative cache of tags with true LRU. */
+export class TagCache {
+  private readonly tags: string[] = [];
+
+  constructor(private readonly entries: number) {}
+
+  lookup(tag: string): boolean {
+    const at = this.tags.indexOf(tag);
+    if (at >= 0) this.tags.unshift(...this.tags.splice(at, 1));
+    return at >= 0;
+  }
+
+  insert(tag: string): void {
+    this.tags.unshift(tag);
+    if (this.tags.length > this.entries) this.tags.pop();
+  }
+}
+
+/** The walk caches of one CPU for one stage. */
 export class Walker {
-  private readonly tags = new Map<Level, string[]>();
+  private readonly caches = new Map<Level, TagCache>();
 
   constructor(
     private readonly format: Format,
-    private readonly entries: Record<WalkCacheName, number>,
+    entries: Record<WalkCacheName, number>,
   ) {
-    for (const level of format.levels) this.tags.set(level, []);
+    for (const level of format.levels) if (level.cache) this.caches.set(level, new TagCache(entries[level.cache]));
   }
 
-  /** Walks a mapped VA, whose descriptors from the root to the leaf are `path`. */
-  walk(context: string, va: bigint, path: Step[]): Walk {
-    const hit = this.lookup(context, va);
+  /** Walks a mapped address, whose descriptors from the root to the leaf are `path`. */
+  walk(context: string, address: bigint, path: Step[]): Walk {
+    const hit = this.lookup(context, address);
     const reads = hit === null ? path : path.slice(this.format.levels.indexOf(hit) + 1);
-    for (const { level, value } of reads) if (this.format.isTable(value, level)) this.insert(context, va, level);
+    for (const { level, value } of reads) {
+      if (this.format.isTable(value, level)) this.caches.get(level)!.insert(tagOf(context, address, level));
+    }
     return { hit: hit?.cache ?? null, reads };
   }
 
   /** Asks the caches from the one closest to the leaf upwards; only the first that hits is touched. */
-  private lookup(context: string, va: bigint): Level | null {
-    for (const level of [...this.format.levels].reverse()) {
-      const tags = this.tags.get(level)!;
-      const at = tags.indexOf(tagOf(context, va, level));
-      if (at < 0) continue;
-      tags.unshift(...tags.splice(at, 1));
-      return level;
-    }
-    return null;
-  }
-
-  private insert(context: string, va: bigint, level: Level): void {
-    const tags = this.tags.get(level)!;
-    tags.unshift(tagOf(context, va, level));
-    if (tags.length > this.entries[level.cache!]) tags.pop();
+  private lookup(context: string, address: bigint): Level | null {
+    const bottomUp = [...this.caches].reverse();
+    return bottomUp.find(([level, cache]) => cache.lookup(tagOf(context, address, level)))?.[0] ?? null;
   }
 }
 
-function tagOf(context: string, va: bigint, level: Level): string {
-  return `${context} ${va >> level.shift}`;
+function tagOf(context: string, address: bigint, level: Level): string {
+  return `${context} ${address >> level.shift}`;
 }
