@@ -20,7 +20,7 @@ export {
   setWalkCache,
   startLane,
 } from './setup';
-export { attachColumn, collectCounters, invalidate, replayRows, replayStatus } from './replay/replay';
+export { attachColumn, collectCounters, invalidate, protect, replayRows, replayStatus, unmap } from './replay/replay';
 export { probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
 export { addTablePage } from './memory/image';

@@ -290,6 +290,27 @@ function armAddress(stage: Stage, address: u64): u64 {
   return address;
 }
 
+/** Whether a leaf belongs to a contiguous run (Arm). */
+export function isInRun(stage: Stage, leaf: u64): bool {
+  return IS_ARM(stage.format) && (leaf & CONTIGUOUS) != 0;
+}
+
+/** A leaf with other permissions; read-only for good, not "writable clean". */
+export function protectedLeaf(stage: Stage, leaf: u64, writable: bool, executable: bool): u64 {
+  switch (stage.format) {
+    case Format.X86:
+      return (leaf & ~(RW | NX)) | (writable ? RW : 0) | (executable ? 0 : NX);
+    case Format.Ept:
+      return (leaf & ~(EPT_WRITE | EPT_EXECUTE)) | (writable ? EPT_WRITE : 0) | (executable ? EPT_EXECUTE : 0);
+    case Format.ArmStage1:
+      leaf &= ~(AP_READ_ONLY | DBM | UXN | PXN);
+      return leaf | (writable ? DBM : AP_READ_ONLY) | (executable ? 0 : UXN | PXN);
+    default:
+      leaf &= ~(S2AP_WRITE | DBM | UXN | PXN);
+      return leaf | (writable ? S2AP_WRITE : 0) | (executable ? 0 : UXN);
+  }
+}
+
 /** A stage-1 leaf as hardware leaves it after a store. */
 export function dirtied(stage: Stage, leaf: u64): u64 {
   return stage.format == Format.X86 ? leaf | D : leaf & ~AP_READ_ONLY;

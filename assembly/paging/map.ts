@@ -1,9 +1,10 @@
 // Demand mapping: the first touch of a page builds the stage-1 tables it needs and installs its leaf (docs/models.md).
 
 import { Format, Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
+import { allocate } from '../memory/arena';
 import { allocateFrame, takeAligned } from '../memory/frames';
 import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../memory/tables';
-import { addressOf, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
+import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
 import { rootSlot } from './space';
 import { ENTRY_AT } from './stage';
 import { mapIpa, stage2Address, stage2Leaf, vmOf } from './vm';
@@ -147,19 +148,46 @@ function pageSize(lane: Lane, va: u64): u32 {
   return lane.defaultSize;
 }
 
-/** Where the stage-1 leaf of a mapped page lies in Wasm memory, or 0 when the page is not mapped. Nothing is counted or updated. */
-export function findLeaf(lane: Lane, context: u64, va: u64): usize {
+/** A mapped page. */
+@unmanaged
+export class MappedPage {
+  /** Where its leaf for the address asked for lies in Wasm memory. */
+  leaf: usize;
+  /** The first of its entries, and how many there are: one, or a contiguous run. */
+  first: usize;
+  entries: u32;
+  /** Its size number. */
+  size: u32;
+}
+
+const found = changetype<MappedPage>(allocate(offsetof<MappedPage>()));
+
+/** The page that holds `va`, valid until the next call; null when there is none. Nothing is counted or updated. */
+export function findPage(lane: Lane, context: u64, va: u64): MappedPage | null {
   const root = load<u64>(rootSlot(lane, context, va));
-  if (!root) return 0;
+  if (!root) return null;
   const stage = lane.stage1;
   const pool = TABLES(lane, vmOf(lane, context));
   let table = root - 1;
   for (let height = <i32>stage.depth - 1; height >= 0; height--) {
     const at = DESCRIPTOR(pool, ENTRY_AT(stage, table, va, height));
     const entry = load<u64>(at);
-    if (!isPresent(stage, entry, height)) return 0;
-    if (isLeaf(stage, entry, height)) return at;
+    if (!isPresent(stage, entry, height)) return null;
+    if (isLeaf(stage, entry, height)) {
+      found.leaf = at;
+      found.size = sizeOfLeaf(lane, entry, height);
+      found.entries = 1 << SIZE(lane, found.size).runBits;
+      found.first = firstEntry(lane, pool, table, va, found.size);
+      return found;
+    }
     table = addressOf(stage, entry, height);
   }
-  return 0;
+  return null;
+}
+
+/** The size number of a stage-1 leaf read at `height`: the height's own, or its contiguous run's, which follows it. */
+export function sizeOfLeaf(lane: Lane, leaf: u64, height: u32): u32 {
+  let size: u32 = 0;
+  while (SIZE(lane, size).height != height) size++;
+  return isInRun(lane.stage1, leaf) ? size + 1 : size;
 }

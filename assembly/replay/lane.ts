@@ -2,7 +2,7 @@
 
 import { GLOBAL_CONTEXT, Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
 import { dirtied } from '../paging/descriptor';
-import { findLeaf, IS_UPPER, newLeaf } from '../paging/map';
+import { findPage, IS_UPPER, newLeaf } from '../paging/map';
 import { Stat } from '../stats';
 import { insertLevel, invalidatePage, LEVEL, lookupLevel, missesAlways, PROBE, touchLevel } from '../tlb/hierarchy';
 import { ADD, mappedSize, walk } from '../tlb/walk';
@@ -74,7 +74,7 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
 
 /** The first store to a page sets its dirty state in the leaf. */
 function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
-  const leaf = findLeaf(lane, context, va);
+  const leaf = findPage(lane, context, va)!.leaf;
   const before = load<u64>(leaf);
   const after = dirtied(lane.stage1, before);
   if (after == before) return;
@@ -85,7 +85,7 @@ function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
 /** The capture shows the page at `va` in another frame than before: the leaf follows, its entries leave every TLB. */
 function remap(lane: Lane, block: usize, va: u64, context: u64, tag: u64, pa: u64): void {
   const shift = lane.stage1.pageShift;
-  store<u64>(findLeaf(lane, context, va), newLeaf(lane, va, (pa >> shift) << shift, 0, false));
+  store<u64>(findPage(lane, context, va)!.leaf, newLeaf(lane, va, (pa >> shift) << shift, 0, false));
   ADD(block, Stat.WalkRemaps, 1);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
     invalidatePage(lane, lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes, va, tag);

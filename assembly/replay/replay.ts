@@ -2,6 +2,7 @@
 
 import { BatchColumns, Column, CONTEXT, Lane, Level, Mapping, Status, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
+import { protectPage, unmapPage } from '../paging/edit';
 import { Stat } from '../stats';
 import { ENTRY_SHIFT, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
 import { Filter, FILTER_CPU, forget, MAX_SLOTS, initFilter, runFilter } from './filter';
@@ -117,6 +118,24 @@ export function invalidate(
     invalidateOn(machine, machine.cpuBlocks + <usize>n * machine.cpuBlockBytes, instruction, context, from, last);
     forget(filter, FILTER_CPU(filter, n));
   }
+}
+
+/** Unmaps the page at `va` in a lane's tables; false when there is none. */
+export function unmap(lane: u32, mode: u8, asid: u32, vm: u16, va: u64): bool {
+  return unmapPage(LANE(lane), CONTEXT(mode, asid, vm), va);
+}
+
+/** Changes the permissions of the page at `va` in a lane's tables; false when there is none. */
+export function protect(
+  lane: u32,
+  mode: u8,
+  asid: u32,
+  vm: u16,
+  va: u64,
+  writable: bool,
+  executable: bool,
+): bool {
+  return protectPage(LANE(lane), CONTEXT(mode, asid, vm), va, writable, executable);
 }
 
 /** Writes one CPU's counters (u64[Stat.Count]) of a lane to `out`: the lane's own, and those that its filter keeps. */

@@ -1,13 +1,13 @@
 // The hardware walker of one CPU: walk caches first, then one descriptor per level from the tables in memory, with every
 // reference counted by level and by the distance of the table page's node (docs/models.md, Walk and Two stages).
 
-import { Format, Lane, Policy, Vm, WalkCache } from '../layout';
+import { Format, Lane, Policy, Vm } from '../layout';
 import { DESCRIPTOR, NODE_OF } from '../memory/tables';
 import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
-import { findLeaf, mapPage, SIZE, TABLES } from '../paging/map';
+import { mapPage, sizeOfLeaf, TABLES } from '../paging/map';
 import { rootSlot } from '../paging/space';
 import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
-import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
+import { mapIpa, stage2Leaf, vmOf } from '../paging/vm';
 import { Stat } from '../stats';
 import {
   CACHE,
@@ -61,19 +61,10 @@ function leafSize(lane: Lane, vm: Vm | null, table: u64, from: u32, va: u64): i3
   return -1;
 }
 
-/** The size number of a leaf: its height's, or its contiguous run's; under stage 2 at most that of the stage-2 page. */
+/** The size number of the TLB entry for a leaf: the page's, under stage 2 at most that of the stage-2 page. */
 function entrySize(lane: Lane, vm: Vm | null, leaf: u64, height: u32): i32 {
-  let size: u32 = 0;
-  while (SIZE(lane, size).height != height) size++;
-  if (isInRun(lane, leaf)) size++;
+  const size = sizeOfLeaf(lane, leaf, height);
   return vm ? min(size, lane.stage2Cap) : size;
-}
-
-/** Whether a stage-1 leaf belongs to a contiguous run (Arm bit 52; x86 leaves never have it). */
-// @ts-ignore: decorator
-@inline
-function isInRun(lane: Lane, leaf: u64): bool {
-  return lane.stage1.format == Format.ArmStage1 && (leaf & ((<u64>1) << 52)) != 0;
 }
 
 /**

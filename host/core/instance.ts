@@ -67,6 +67,16 @@ interface CoreFunctions {
     from: bigint,
     last: bigint,
   ): void;
+  unmap(lane: number, mode: number, asid: number, vm: number, va: bigint): number;
+  protect(
+    lane: number,
+    mode: number,
+    asid: number,
+    vm: number,
+    va: bigint,
+    writable: boolean,
+    executable: boolean,
+  ): number;
   collectCounters(lane: number, cpu: number, out: Pointer): void;
   tableBytesOf(lane: Pointer, node: number): bigint;
   probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer): number;

@@ -120,8 +120,9 @@ function report(regime: Regime, outcome: Outcome): string[] {
   if (stage !== 2 || ipa === null) return lines;
   const table = regime.stage1 !== undefined && outcome.pageBytes === 0n;
   lines.push(`ESR.S1PTW ${table ? '1: stage 2 of a stage-1 table' : '0'}`);
-  // HPFAR_EL2.FIPA, bits 43:4, is IPA[51:12].
-  lines.push(`IPA 0x${ipa.toString(16)}, HPFAR_EL2 0x${((ipa >> 12n) << 4n).toString(16)}`);
+  // HPFAR_EL2.FIPA, bits 43:4, is IPA[51:12]; a permission fault of the final IPA leaves it unknown.
+  const known = table || status !== 'permission';
+  lines.push(`IPA 0x${ipa.toString(16)}${known ? `, HPFAR_EL2 0x${((ipa >> 12n) << 4n).toString(16)}` : ''}`);
   return lines;
 }
 

@@ -2,6 +2,9 @@
 // Each expected number is derived beside it.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ARM } from './arch/encode.js';
+import { translate } from './arch/translate.js';
+import { type Regime } from './arch/types.js';
 import { scenario } from './arbitrary.js';
 import { formatOf } from './format.js';
 import { Oracle } from './oracle.js';
@@ -9,8 +12,10 @@ import {
   type Counters,
   type OracleConfig,
   type PagePolicy,
+  type PageSize,
   type Paging,
   type Row,
+  type Stage2Paging,
   type TlbArrayConfig,
   type TraceContext,
 } from './types.js';
@@ -132,7 +137,7 @@ describe('format', () => {
     oracle.run([load(0x1234n), load(G + 5n)]);
     // Tables are pages 0 to 3 of node 0, the first frame is 2^39. The 2M page shares root and PDPT and adds one PD, page 4.
     const data = 1n << 39n;
-    expect(oracle.translate({ va: 0x1234n })).toEqual({
+    expect(oracle.translate({ va: 0x1234n })).toMatchObject({
       pa: data + 0x234n,
       pageBytes: 4n * K,
       level: 1,
@@ -144,7 +149,7 @@ describe('format', () => {
       ],
     });
     // The next free frame is data + 4K; 2M-aligned upwards that is data + 2M.
-    expect(oracle.translate({ va: G + 5n })).toEqual({
+    expect(oracle.translate({ va: G + 5n })).toMatchObject({
       pa: data + 2n * M + 5n,
       pageBytes: 2n * M,
       level: 2,
@@ -162,13 +167,15 @@ describe('format', () => {
     const page = machine({ paging: arm('16K', 36) });
     page.run([load(0n)]);
     // 16K with 36 bits has levels 2 and 3: the root is page 0, its table descriptor points to page 1 at 16K.
-    expect(page.translate({ va: 0n })!.entries).toEqual([
+    expect(page.translate({ va: 0n })!.entries).toMatchObject([
       { level: 2, tablePa: 0n, value: 0x4003n },
       { level: 3, tablePa: 0x4000n, value: (1n << 39n) | leaf | 3n },
     ]);
     const block = machine({ paging: { ...arm('4K', 39), pageSize: { default: '1G', rules: [] } } });
     block.run([load(0n)]);
-    expect(block.translate({ va: 0n })!.entries).toEqual([{ level: 1, tablePa: 0n, value: (1n << 39n) | leaf | 1n }]);
+    expect(block.translate({ va: 0n })!.entries).toMatchObject([
+      { level: 1, tablePa: 0n, value: (1n << 39n) | leaf | 1n },
+    ]);
   });
 });
 
@@ -467,6 +474,309 @@ describe('captured mapping', () => {
   });
 });
 
+describe('contiguous runs', () => {
+  const run = (size: PageSize, ...rules: PagePolicy['rules']): Paging => ({
+    ...arm('4K', 48),
+    pageSize: { default: size, rules },
+  });
+  const data = 1n << 39n;
+
+  test('a run is one page of several descriptors with the contiguous bit', () => {
+    const oracle = machine({ paging: run('64K') });
+    oracle.run([load(0x5123n), load(0xffffn)]);
+    // The first load maps all 16 pages and walks 4 levels; the TLB entry covers the second.
+    expect(oracle.counters()[0]).toMatchObject({ 'fault.demand': 1, 'walk.refs': 4, 'tlb.l1d.hit': 1 });
+    const found = oracle.translate({ va: 0x5123n })!;
+    expect(found).toMatchObject({ pa: data + 0x5123n, pageBytes: 64n * K, level: 3 });
+    // 11 valid page, AF 400, nG 800, SH 300, AP[1] 40
+    expect(found.entries[3].value).toBe((data + 0x5000n) | ARM.CONTIGUOUS | ARM.DBM | 0xf43n);
+  });
+
+  test('its frame is aligned to its size', () => {
+    const oracle = machine({ paging: run('64K', { from: 0, to: '0x10000', size: '4K' }) });
+    oracle.run([load(0n), load(0x2_0000n)]);
+    // One 4K frame is gone, so the run takes the next multiple of 64K.
+    expect(oracle.translate({ va: 0x2_0000n })!.pa).toBe(data + 64n * K);
+  });
+
+  test.each([
+    ['64K', 0xf000n, 64n * K, 4],
+    ['32M', 31n * M, 32n * M, 3],
+    ['16G', 15n * G, 16n * G, 2],
+  ] as const)('%s with a 4K granule', (size, last, bytes, refs) => {
+    const oracle = machine({ paging: run(size) });
+    oracle.run([load(0n), load(last)]);
+    expect(oracle.counters()[0]).toMatchObject({ 'fault.demand': 1, 'walk.refs': refs, 'tlb.l1d.hit': 1 });
+    expect(oracle.translate({ va: last })).toMatchObject({ pageBytes: bytes, pa: (data / bytes) * bytes + last });
+  });
+
+  test.each([
+    ['16K', '2M', 4], // 128 pages
+    ['16K', '1G', 3], // 32 blocks of level 2
+    ['64K', '2M', 3], // 32 pages
+    ['64K', '16G', 2], // 32 blocks of level 2
+  ] as const)('with a %s granule, %s', (granule, size, refs) => {
+    const paging: Paging = { ...arm(granule, 48), pageSize: { default: size, rules: [] } };
+    const bytes = size === '2M' ? 2n * M : size === '1G' ? G : 16n * G;
+    const counts = countsOf({ paging }, [load(0n), load(bytes - 8n), load(bytes)]);
+    expect(counts).toMatchObject({ 'fault.demand': 2, 'tlb.l1d.hit': 1, 'walk.refs': 2 * refs });
+  });
+
+  test('where one of its entries is mapped the next smaller size is used', () => {
+    const sizesAt = (paging: Paging, addresses: bigint[]) => {
+      const oracle = machine({ paging });
+      oracle.run(addresses.map((va) => load(va)));
+      return addresses.map((va) => oracle.translate({ va })!.pageBytes);
+    };
+    // 4K at 0 takes an entry of the first run.
+    const small = run('64K', { from: 0, to: '0x1000', size: '4K' });
+    expect(sizesAt(small, [0n, 0x5000n, 0x1_0000n])).toEqual([4n * K, 4n * K, 64n * K]);
+    // 4K at 0 is a table in the first run of 2M blocks, so 32M becomes 2M; in that 2M itself it becomes 64K.
+    const large = run('32M', { from: 0, to: '0x1000', size: '4K' });
+    expect(sizesAt(large, [0n, 4n * M, 0x2_0000n, 32n * M])).toEqual([4n * K, 2n * M, 64n * K, 32n * M]);
+  });
+
+  test('the first store makes the whole run dirty', () => {
+    const rows = [load(0n), store(0n), store(0x5000n), store(0x1_0000n)];
+    expect(countsOf({ paging: run('64K'), replay: { dirty: 'tracked' } }, rows)['walk.updates']).toBe(2);
+  });
+
+  test('is indexed by its size in an array of its own', () => {
+    // Two sets by VA bit 16: the first two runs are in different sets.
+    const tlb = { l1d: array(2, 1, ['64K']) };
+    const rows = [0n, 0x1_0000n, 0x5000n, 0x1_5000n].map((va) => load(va));
+    expect(countsOf({ paging: run('64K'), tlb }, rows)).toMatchObject({ 'tlb.l1d.miss': 2, 'tlb.l1d.hit': 2 });
+  });
+});
+
+describe('52-bit formats', () => {
+  test.each([
+    // The largest blocks are read in the root of 64K, one level below the root of 4K and 16K.
+    ['4K', '512G', 2, 5],
+    ['16K', '64G', 2, 4],
+    ['64K', '4T', 1, 3],
+  ] as const)('%s: a %s block reads %i descriptors, a page %i', (granule, size, block, page) => {
+    const paging = arm(granule, 52);
+    expect(countsOf({ paging }, [load(0n)])['walk.refs']).toBe(page);
+    const large: Paging = { ...paging, pageSize: { default: size, rules: [] } };
+    expect(countsOf({ paging: large }, [load(0n)])['walk.refs']).toBe(block);
+  });
+
+  test('4K and 16K leaves have no shareability, and addresses above 2^50 in bits 9:8', () => {
+    const oracle = machine({ paging: arm('4K', 52) });
+    oracle.run([load(0n)]);
+    expect(oracle.translate({ va: 0n })!.entries[4].value).toBe((1n << 39n) | ARM.DBM | 0xc43n);
+    const format = formatOf(arm('16K', 52));
+    expect(format.tableDescriptor(3n << 50n)).toBe(0x303n);
+    expect(format.tablePa(0x303n)).toBe(3n << 50n);
+  });
+
+  test('64K leaves have both, with addresses above 2^48 in bits 15:12', () => {
+    const oracle = machine({ paging: arm('64K', 52) });
+    oracle.run([load(0n)]);
+    expect(oracle.translate({ va: 0n })!.entries[2].value).toBe((1n << 39n) | ARM.DBM | 0xf43n);
+    expect(formatOf(arm('64K', 52)).tableDescriptor(1n << 48n)).toBe(0x1003n);
+  });
+});
+
+describe('two stages', () => {
+  const ept: Stage2Paging = { format: 'ept', levels: 4, pageSize: '4K' };
+  const kvm = (granule: '4K' | '16K' | '64K', ipaBits: number, pageSize: PageSize): Stage2Paging => {
+    return { format: 'arm64', granule, ipaBits, pageSize };
+  };
+  const under = (paging: Paging, stage2: Stage2Paging): Paging => ({ ...paging, stage2 });
+  const data = 1n << 39n;
+
+  test.each([
+    // Page tables have pages of their own while stage 2 has pages of the same size: n1 tables and one page to back.
+    ['x86 4 under EPT 4', under(x86, ept), 4, 4, 5],
+    ['x86 5 under EPT 5', under({ ...x86, levels: 5 } as Paging, { ...ept, levels: 5 }), 5, 5, 6],
+    // With 2M all tables share one stage-2 page.
+    ['x86 4 under EPT 4 with 2M', under(x86, { ...ept, pageSize: '2M' }), 4, 3, 2],
+    ['x86 4 under EPT 4 with 1G', under(x86, { ...ept, pageSize: '1G' }), 4, 2, 2],
+    // KVM: 40 bits of 4K have floor(32 / 9) = 3 levels, 52 bits floor(44 / 9) = 4; 48 bits of 16K floor(40 / 11) = 3.
+    ['Arm 39 under KVM 40', under(arm('4K', 39), kvm('4K', 40, '4K')), 3, 3, 4],
+    ['Arm 52 under KVM 52', under(arm('4K', 52), kvm('4K', 52, '4K')), 5, 4, 6],
+    ['Arm 16K under KVM 16K', under(arm('16K', 36), kvm('16K', 48, '16K')), 2, 3, 3],
+    // A table of 64K takes 16 stage-2 pages, each of its own mapping: 3 x 16, and one of the page.
+    ['Arm 64K under EPT 4', under(arm('64K', 48), ept), 3, 4, 49],
+    // 52 bits of 64K: floor(44 / 13) = 3 levels.
+    ['x86 4 under KVM 64K', under(x86, kvm('64K', 52, '64K')), 4, 3, 2],
+  ] as const)('a cold walk of %s', (_name, paging, n1, n2, faults) => {
+    const counts = countsOf({ paging }, [load(0n)]);
+    expect(counts).toMatchObject({
+      'walk.refs': (n1 + 1) * (n2 + 1) - 1,
+      'walk.stage2Refs': (n1 + 1) * n2,
+      'walk.count': 1,
+      'fault.demand': 1,
+      'fault.stage2': faults,
+      'cycles.walk': ((n1 + 1) * (n2 + 1) - 1) * 80,
+    });
+  });
+
+  test('the IPA cache saves whole stage-2 translations', () => {
+    // Walks of 0, 4K and 0: 24; 4 stage-1 reads and 4 for the new page; 4. Hits: the 4 tables, then these and the page.
+    const rows = [0n, 4n * K, 0n].map((va) => load(va));
+    expect(countsOf({ paging: under(x86, ept), walkCaches: { ipa: 8 } }, rows)).toMatchObject({
+      'walk.refs': 24 + 8 + 4,
+      'walk.stage2Refs': 20 + 4,
+      'walk.cacheHits.ipa': 4 + 5,
+    });
+  });
+
+  test('an entry of the IPA cache is a stage-2 page', () => {
+    // With 2M one entry serves all four tables: the root misses (3 reads), three hits, the page misses (3 reads).
+    const paging = under(x86, { ...ept, pageSize: '2M' });
+    expect(countsOf({ paging, walkCaches: { ipa: 1 } }, [load(0n)])).toMatchObject({
+      'walk.cacheHits.ipa': 3,
+      'walk.stage2Refs': 6,
+    });
+  });
+
+  test('a stage-1 walk cache knows where the next table is physically', () => {
+    // 24 reads; then the PDE cache leaves one stage-1 descriptor, untranslated, and the page's 4.
+    const rows = [load(0n), load(4n * K)];
+    expect(countsOf({ paging: under(x86, ept), walkCaches: { pde: 1 } }, rows)).toMatchObject({
+      'walk.refs': 24 + 1 + 4,
+      'walk.stage2Refs': 20 + 4,
+      'walk.cacheHits.pde': 1,
+    });
+    // The PDPTE cache leaves two, of which the second table is translated.
+    expect(countsOf({ paging: under(x86, ept), walkCaches: { pdpte: 1 } }, [load(0n), load(2n * M)])).toMatchObject({
+      'walk.refs': 24 + 2 + 8,
+    });
+  });
+
+  test.each([
+    // Four tables below 2M, then the page at 2^47. A cache k levels above the last leaves k reads to each later table.
+    ['s2l2', 3 * 1],
+    ['s2l1', 3 * 2],
+    ['s2l0', 3 * 3],
+  ] as const)('the stage-2 walk cache %s serves the tables after the first', (cache, reads) => {
+    expect(countsOf({ paging: under(x86, ept), walkCaches: { [cache]: 1 } }, [load(0n)])).toMatchObject({
+      'walk.stage2Refs': 4 + reads + 4,
+      [`walk.cacheHits.${cache}`]: 3,
+    });
+  });
+
+  test('the hypervisor outside a guest has one stage, everything else two', () => {
+    const refs = (mode: number) => countsOf({ paging: under(x86, ept) }, [load(0n, { mode })])['walk.refs'];
+    expect([0, 1, 2, 16, 17, 18].map(refs)).toEqual([24, 24, 4, 24, 24, 24]);
+  });
+
+  test('contexts of a VM share its stage 2, VMs do not', () => {
+    // With 2M: one mapping for all tables and one for all pages of a VM.
+    const paging = under(x86, { ...ept, pageSize: '2M' });
+    const rows = [load(0n), load(0n, { asid: 1 }), load(0n, { mode: 16 }), load(0n, { vm: 1 })];
+    expect(countsOf({ paging }, rows)).toMatchObject({ 'fault.demand': 4, 'fault.stage2': 4 });
+    const caches = countsOf({ paging, walkCaches: { ipa: 2 } }, rows);
+    // VM 0: 6 reads, then all 15 translations hit; 3 hits in the first walk of either VM.
+    expect(caches).toMatchObject({ 'walk.stage2Refs': 12, 'walk.cacheHits.ipa': 3 + 5 + 5 + 3 });
+  });
+
+  test('a TLB entry is the smaller page of both stages', () => {
+    const large: Paging = { ...x86, pageSize: { default: '2M', rules: [] } };
+    const tlb = { l1d: array(1, 4) };
+    const rows = [0n, 4n * K, 8n, 2n * M - 8n].map((va) => load(va));
+    // 2M over 4K: three 4K pages. 2M over 2M: one. 4K over 2M: three pages of stage 1.
+    const over = (paging: Paging) => countsOf({ paging, tlb }, rows);
+    // Three tables, three pages.
+    expect(over(under(large, ept))).toMatchObject({ 'tlb.l1d.miss': 3, 'fault.demand': 1, 'fault.stage2': 6 });
+    expect(over(under(large, { ...ept, pageSize: '2M' }))['tlb.l1d.miss']).toBe(1);
+    expect(over(under(x86, { ...ept, pageSize: '2M' }))['tlb.l1d.miss']).toBe(3);
+    // 64K of stage 2 is no size of x86: 4K. It is one of Arm's 4K granule.
+    const arm2M: Paging = { ...arm('4K', 48), pageSize: { default: '2M', rules: [] } };
+    expect(over(under(large, kvm('64K', 48, '64K')))['tlb.l1d.miss']).toBe(3);
+    expect(over(under(arm2M, kvm('64K', 48, '64K')))['tlb.l1d.miss']).toBe(2);
+  });
+
+  test('stage-2 pages below the base page are entered in the arrays for the base page, indexed by it', () => {
+    const paging = under(arm('64K', 48), ept);
+    const misses = (sets: number, ways: number, pages: PageSize[] | null, rows: bigint[]) =>
+      countsOf(
+        { paging, tlb: { l1d: array(sets, ways, pages) } },
+        rows.map((va) => load(va)),
+      )['tlb.l1d.miss'];
+    expect(misses(1, 4, null, [0n, 4n * K, 8n, 4n * K + 8n])).toBe(2);
+    // Both are in set 0 of two, so one way alternates.
+    expect(misses(2, 1, ['64K'], [0n, 4n * K, 0n, 4n * K])).toBe(4);
+    expect(misses(2, 1, ['64K'], [0n, 64n * K, 0n, 64n * K])).toBe(2);
+    expect(misses(2, 1, ['512M'], [0n, 0n])).toBe(2);
+  });
+
+  test('KVM tables under a guest, each where it lies', () => {
+    const oracle = machine({ paging: under(arm('4K', 39), kvm('4K', 40, '4K')) });
+    oracle.run([load(5n)]);
+    // The guest's root at IPA 0 asks for stage 2: a root of two tables (pages 0 and 1), level 2 and 3 (pages 2 and 3), a frame.
+    // Its other tables, at IPA 1000 and 2000, take frames only. The page at IPA 2^39 has index 512 in the root: pages 4 and 5.
+    expect(oracle.translate({ va: 5n })).toEqual({
+      pa: data + 0x3005n,
+      pageBytes: 4n * K,
+      level: 3,
+      entries: [
+        { level: 1, tablePa: data, entryPa: data, value: 0x1003n },
+        { level: 2, tablePa: data + 0x1000n, entryPa: data + 0x1000n, value: 0x2003n },
+        { level: 3, tablePa: data + 0x2000n, entryPa: data + 0x2000n, value: (1n << 39n) | ARM.DBM | 0xf43n },
+      ],
+      ipa: (1n << 39n) + 5n,
+      stage2: [
+        { level: 1, tablePa: 0n, entryPa: 0x1000n, value: 0x4003n },
+        { level: 2, tablePa: 0x4000n, entryPa: 0x4000n, value: 0x5003n },
+        { level: 3, tablePa: 0x5000n, entryPa: 0x5000n, value: (data + 0x3000n) | 0x7ffn },
+      ],
+    });
+    expect(oracle.tableBytes()).toEqual([(6 + 3) * 4096]);
+  });
+
+  test('EPT descriptors', () => {
+    const oracle = machine({ paging: under(x86, { ...ept, pageSize: '2M' }) });
+    oracle.run([load(0n)]);
+    // EPT tables: root, level 3, level 2 for the tables of the guest; for its page, whose IPA 2^47 has another index in the
+    // root, pages 3 and 4. Frames of 2M: tables, page.
+    expect(oracle.translate({ va: 0n })!.stage2!.map(({ value }) => value)).toEqual([
+      0x3007n,
+      0x4007n,
+      (data + 2n * M) | 0xb7n, // read, write, execute 7, write-back 30, large 80
+    ]);
+  });
+
+  test('a concatenated root starts at a multiple of its tables; what it skips holds nothing', () => {
+    // The hypervisor's own three tables are pages 0 to 2, so the root of two is at 4.
+    const oracle = machine({ paging: under(arm('4K', 39), kvm('4K', 40, '4K')) });
+    oracle.run([load(0n, { mode: 2 }), load(0n)]);
+    expect(oracle.translate({ va: 0n })!.stage2![0].tablePa).toBe(0x4000n);
+    expect(oracle.tableBytes()).toEqual([(3 + 6 + 3) * 4096]);
+  });
+
+  test('frames behind tables follow the placement of tables, by the number of the page', () => {
+    const context = { cpuNode: [0, 1] };
+    const oracle = machine({ paging: under(x86, ept), context, memory: { tables: 'interleave', data: { node: 1 } } });
+    oracle.run([load(0n)]);
+    const found = oracle.translate({ va: 0n })!;
+    expect(found.entries.map(({ tablePa }) => tablePa >> 40n)).toEqual([0n, 1n, 0n, 1n]);
+    expect(found.pa! >> 40n).toBe(1n);
+    // Tables of stage 2 go round: for the guest's root 0, 1, 0, 1; for its page (IPA 2^47) three more: 0, 1, 0.
+    expect(found.stage2!.map(({ tablePa }) => tablePa >> 40n)).toEqual([0n, 0n, 1n, 0n]);
+    // Host: 4 on node 0 (0, 2, 4, 6), 3 on node 1. Guest: 2 and 2.
+    expect(oracle.tableBytes()).toEqual([6 * 4096, 5 * 4096]);
+  });
+
+  test('guest pages follow each other, each aligned to its size', () => {
+    const rules = [{ from: '0x40000000', to: '0x80000000', size: '2M' as const }];
+    const oracle = machine({ paging: under({ ...x86, pageSize: { default: '4K', rules } }, ept) });
+    oracle.run([load(0n), load(G), load(4n * K)]);
+    const start = 1n << 47n;
+    const ipas = [0n, G, 4n * K].map((va) => oracle.translate({ va })!.ipa);
+    expect(ipas).toEqual([start, start + 2n * M, start + 4n * M]);
+    // Nothing asked for the second 4K of the large page yet.
+    expect(oracle.translate({ va: G + 4n * K })).toMatchObject({ pa: null, ipa: start + 2n * M + 4n * K, stage2: [] });
+  });
+
+  test('captured mapping has no stage 2', () => {
+    expect(() => machine({ paging: under(x86, ept), replay: { mapping: 'captured' } })).toThrow('captured');
+  });
+});
+
 describe('placement', () => {
   const context = { cpuNode: [0, 1] };
   const rows = [load(0n), load(0n, { cpu: 1 })];
@@ -607,7 +917,7 @@ describe('every replay', () => {
         oracle.run(rows);
         const refs = total(oracle, /^walk\.refs$/);
         expect(total(oracle, /^walk\.(local|remote)$/)).toBe(refs);
-        expect(total(oracle, /^walk\.levels\./)).toBe(refs);
+        expect(total(oracle, /^walk\.(levels\..*|stage2Refs)$/)).toBe(refs);
         const { l2 } = config.machine.tlb;
         if (l2?.some(({ sets, ways }) => sets * ways > 0)) {
           expect(total(oracle, /^tlb\.l2\.miss$/)).toBe(total(oracle, /^walk\.count$/));
@@ -615,6 +925,61 @@ describe('every replay', () => {
         if (config.replay.phases === null) {
           const accesses = rows.slice(config.replay.warmup).filter(({ kind }) => kind < 3).length;
           expect(total(oracle, /^access\.(fetch|load|store)$/)).toBe(accesses);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('leaves tables that an architectural walk reads as the oracle does', () => {
+    const kib = { '4K': 4, '16K': 16, '64K': 64 } as const;
+    fc.assert(
+      fc.property(scenario, ({ config, context, rows }) => {
+        const oracle = new Oracle(config, context);
+        oracle.run(rows);
+        const { paging } = config;
+        for (const row of rows.slice(0, 200)) {
+          const found = oracle.translate(row);
+          if (found === null) continue;
+          // One stage: that stage. Two stages: the second, for the address that the first puts out.
+          const steps = found.stage2 ?? found.entries;
+          const root = steps[0].tablePa;
+          const memory = (pa: bigint) => steps.find(({ entryPa }) => entryPa === pa)!.value;
+          const controls = { outputBits: 52, ha: true, hd: true };
+          const wide = (bits: number, granule: 4 | 16 | 64) => ({
+            ...{ granule, bits, ds: granule !== 64 && bits > 48, lpa: granule === 64 && bits > 48 },
+          });
+          let regime: Regime;
+          let address = found.ipa ?? row.va;
+          if (found.stage2) {
+            const stage2 = paging.stage2!;
+            const startLevel = found.stage2[0].level;
+            regime =
+              stage2.format === 'ept'
+                ? { stage1: null, stage2: { kind: 'ept', root, levels: stage2.levels, maxPhysBits: 52 } }
+                : {
+                    stage1: null,
+                    stage2: {
+                      ...{ kind: 'arm', root, startLevel, xnx: false, ...controls },
+                      ...wide(stage2.ipaBits, kib[stage2.granule]),
+                    },
+                  };
+          } else if (paging.format === 'x86-64') {
+            const flags = { wp: true, smep: true, smap: true, nxe: true };
+            regime = { stage1: { x86: { root, levels: paging.levels, maxPhysBits: 52, ...flags } }, stage2: null };
+            address = BigInt.asUintN(64, BigInt.asIntN(12 + 9 * paging.levels, address)); // the replay does not look above
+          } else {
+            const bits = paging.vaBits;
+            const flags = { wxn: false, single: false, hpd: false, tbi: false, epd: false };
+            const low = { root, ...controls, ...flags, ...wide(bits, kib[paging.granule]) };
+            regime = { stage1: { low }, stage2: null };
+            address = BigInt.asUintN(bits, address);
+          }
+          const walked = translate(memory, regime, address, { kind: 'write', user: true });
+          expect(walked).toMatchObject({ status: 'ok', pa: found.pa });
+          expect(walked.steps.map(({ level, entryPa }) => [level, entryPa])).toEqual(
+            steps.map(({ level, entryPa }) => [level, entryPa]),
+          );
         }
       }),
       { numRuns: 60 },

@@ -149,6 +149,14 @@ permission at level 1
     );
   });
 
+  it('gives no HPFAR_EL2 for a permission fault of the final IPA', async () => {
+    await run('explain', arm, '--va', '0x1000', '--root', 'ttbr0_cpu0', '--access', 'w');
+    // FSC: permission 0b0011LL at level 3.
+    expect(stdout).toMatch(
+      /^permission at level 3\n  ESR.FSC 0x0f: permission fault, level 3\n  ESR.S1PTW 0\n  IPA 0x31000\n$/m,
+    );
+  });
+
   it('without --root explains through every root that covers the address, equal ones together', async () => {
     await run('explain', arm, '--va', '0x123', '--json');
     const [only, ...others] = JSON.parse(stdout);
