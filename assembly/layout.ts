@@ -55,7 +55,10 @@ export const LAST_SYSTEM_EVENT: u8 = 74;
 /** `pa` where the capture does not know it. */
 export const PA_UNKNOWN: u64 = u64.MAX_VALUE;
 
-/** Page sizes of a stage-1 format are numbered from the smallest, 0; Arm's contiguous runs are sizes too. */
+/**
+ * Page sizes of a stage-1 format are numbered from the smallest, 0; Arm's contiguous runs are sizes too. Where stage-2 pages are smaller than
+ * the base page, the last number stands for the pieces of it that TLB entries hold.
+ */
 export const MAX_SIZES: u32 = 8;
 /** The longest walk of any format: x86 with five levels, Arm LPA2 from level -1. */
 export const MAX_DEPTH: u32 = 5;
@@ -178,7 +181,7 @@ export class Lane {
   /** With two stages: log2 of the stage-2 page and the height of its leaf. */
   stage2Shift: u32;
   stage2Height: u32;
-  /** With two stages: the size number of the largest page that is not above a stage-2 page; 0 also where all are. */
+  /** With two stages: the size number of the largest page that is not above a stage-2 page. */
   stage2Cap: u32;
   /** PageSize[sizeCount]. */
   sizes: usize;

@@ -84,7 +84,10 @@ export function setStage2(
   }
 }
 
-/** The next larger page size of stage 1: 2^shift bytes, leaves at `height`, 2^runBits contiguous entries. */
+/**
+ * The next larger page size of stage 1: 2^shift bytes, leaves at `height`, 2^runBits contiguous entries. Last, where stage-2 pages are
+ * smaller than the base page, the piece of it that an entry holds.
+ */
 export function addPageSize(lane: Lane, shift: u32, height: u32, runBits: u32): void {
   assert(lane.sizeCount < MAX_SIZES);
   const size = SIZE(lane, lane.sizeCount);

@@ -1,11 +1,11 @@
 // Demand mapping: the first touch of a page builds the stage-1 tables it needs and installs its leaf (docs/models.md).
 
-import { Format, Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
+import { Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
 import { allocate } from '../memory/arena';
 import { allocateFrame, takeAligned } from '../memory/frames';
 import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../memory/tables';
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
-import { rootSlot } from './space';
+import { IS_UPPER, rootSlot } from './space';
 import { ENTRY_AT } from './stage';
 import { mapIpa, stage2Address, stage2Leaf, vmOf } from './vm';
 
@@ -66,12 +66,17 @@ function newTable(lane: Lane, vm: Vm | null, cpuNode: u32): u64 {
   return vm ? (<u64>takePages(vm.tables, 1)) << pageShift : allocateTables(lane, cpuNode, 1, pageShift);
 }
 
-/** Makes sure that stage 2 maps a guest's new table, and counts the table where it is; 1 when that took a mapping. */
+/** Makes sure that stage 2 maps all of a guest's new table, and counts the table where it starts; how many pages that took. */
 function back(lane: Lane, vm: Vm, cpuNode: u32, ipa: u64): u32 {
-  const missing: u32 = stage2Leaf(lane, vm, ipa) ? 0 : 1;
-  if (missing) mapIpa(lane, vm, cpuNode, ipa);
-  countTables(lane, NODE_OF(stage2Address(lane, vm, ipa)), (<u64>1) << lane.stage1.pageShift);
-  return missing;
+  const bytes: u64 = (<u64>1) << lane.stage1.pageShift;
+  let mapped: u32 = 0;
+  for (let offset: u64 = 0; offset < bytes; offset += (<u64>1) << lane.stage2Shift) {
+    if (stage2Leaf(lane, vm, ipa + offset)) continue;
+    mapIpa(lane, vm, cpuNode, ipa + offset);
+    mapped++;
+  }
+  countTables(lane, NODE_OF(stage2Address(lane, vm, ipa)), bytes);
+  return mapped;
 }
 
 function hostPage(lane: Lane, cpuNode: u32, va: u64, pa: u64, size: u32): u64 {
@@ -92,13 +97,6 @@ function guestPage(lane: Lane, vm: Vm, size: u32): u64 {
 export function newLeaf(lane: Lane, va: u64, frame: u64, height: u32, contiguous: bool): u64 {
   const global = lane.globalKernel && IS_UPPER(lane, va);
   return leafDescriptor(lane.stage1, frame, height, lane.trackDirty, contiguous, global);
-}
-
-/** Whether `va` is in the upper half, the kernel's. */
-// @ts-ignore: decorator
-@inline
-export function IS_UPPER(lane: Lane, va: u64): bool {
-  return (va & (lane.stage1.format == Format.X86 ? (<u64>1) << 63 : (<u64>1) << 55)) != 0;
 }
 
 /** Where the first entry for a page of the given size lies in Wasm memory: its only one, or that of its contiguous run. */

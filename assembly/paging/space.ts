@@ -3,7 +3,7 @@
 //
 // They live in an open-addressing hash table that doubles when it is half full.
 
-import { Format, Lane } from '../layout';
+import { Format, GLOBAL_CONTEXT, Lane } from '../layout';
 import { allocate } from '../memory/arena';
 
 /** The roots of one context; an address plus one, so that 0 means "not allocated yet". */
@@ -23,10 +23,24 @@ export function initSpaces(lane: Lane): void {
   lane.spaceMask = FIRST_SPACES - 1;
 }
 
+/** Whether `va` is in the upper half of the addresses, the kernel's. */
+// @ts-ignore: decorator
+@inline
+export function IS_UPPER(lane: Lane, va: u64): bool {
+  return (va & ((<u64>1) << (lane.stage1.format == Format.X86 ? 63 : 55))) != 0;
+}
+
+/** The context that the tables and TLB entries of `va` belong to: where the upper half is global, it is that of all ASIDs. */
+// @ts-ignore: decorator
+@inline
+export function OWNER(lane: Lane, context: u64, va: u64): u64 {
+  return lane.globalKernel && IS_UPPER(lane, va) ? GLOBAL_CONTEXT(context) : context;
+}
+
 /** Where the root of `va` in `context` is kept: a u64 that is 0 while there is none, else its address plus one. */
 export function rootSlot(lane: Lane, context: u64, va: u64): usize {
-  const space = find(lane, context);
-  const high = lane.stage1.format != Format.X86 && (va & ((<u64>1) << 55)) != 0;
+  const space = find(lane, OWNER(lane, context, va));
+  const high = lane.stage1.format != Format.X86 && IS_UPPER(lane, va);
   return changetype<usize>(space) + (high ? offsetof<Space>('highRoot') : offsetof<Space>('lowRoot'));
 }
 

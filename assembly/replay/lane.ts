@@ -1,8 +1,9 @@
 // One lane's part of a replay: the look-ups of the accesses that the filter let through.
 
-import { GLOBAL_CONTEXT, Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
+import { Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
 import { dirtied } from '../paging/descriptor';
-import { findPage, IS_UPPER, newLeaf } from '../paging/map';
+import { findPage, newLeaf } from '../paging/map';
+import { OWNER } from '../paging/space';
 import { Stat } from '../stats';
 import { insertLevel, invalidatePage, LEVEL, lookupLevel, missesAlways, PROBE, touchLevel } from '../tlb/hierarchy';
 import { ADD, mappedSize, walk } from '../tlb/walk';
@@ -16,7 +17,6 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
   const blockBytes = lane.cpuBlockBytes;
   const captured = lane.mapping == Mapping.Captured;
   const trackDirty = lane.trackDirty;
-  const globalKernel = lane.globalKernel;
   // With one probe on each side that holds every page, looking an entry up and entering it is one step.
   const simple =
     l1i.probeCount == 1 && l1d.probeCount == 1 && !missesAlways(lane, l1i) && !missesAlways(lane, l1d);
@@ -28,7 +28,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
     const va = look.va;
     const context = look.context;
     // Where the page's TLB entries are kept.
-    const tag = globalKernel && IS_UPPER(lane, va) ? GLOBAL_CONTEXT(context) : context;
+    const tag = OWNER(lane, context, va);
     const block = blocks + <usize>look.cpu * blockBytes;
     const fetch = (look.flags & LOOK_FETCH) != 0;
     if (captured && look.flags & LOOK_REMAPPED) remap(lane, block, va, context, tag, load<u64>(pas + i * 8));
@@ -72,13 +72,15 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
   return size;
 }
 
-/** The first store to a page sets its dirty state in the leaf. */
+/** The first store to a page sets its dirty state, in every entry of a contiguous run. */
 function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
-  const leaf = findPage(lane, context, va)!.leaf;
-  const before = load<u64>(leaf);
-  const after = dirtied(lane.stage1, before);
-  if (after == before) return;
-  store<u64>(leaf, after);
+  const page = findPage(lane, context, va)!;
+  const before = load<u64>(page.leaf);
+  if (dirtied(lane.stage1, before) == before) return;
+  for (let i: u32 = 0; i < page.entries; i++) {
+    const entry = page.first + i * 8;
+    store<u64>(entry, dirtied(lane.stage1, load<u64>(entry)));
+  }
   ADD(block, Stat.WalkUpdates, 1);
 }
 

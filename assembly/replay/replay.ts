@@ -4,7 +4,7 @@ import { BatchColumns, Column, CONTEXT, Lane, Level, Mapping, Status, TlbLevel }
 import { allocate } from '../memory/arena';
 import { protectPage, unmapPage } from '../paging/edit';
 import { Stat } from '../stats';
-import { ENTRY_SHIFT, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
+import { LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
 import { Filter, FILTER_CPU, forget, MAX_SLOTS, initFilter, runFilter } from './filter';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { runLane } from './lane';
@@ -173,7 +173,9 @@ function filterFor(lane: Lane): u32 {
   // Rows that split and frames that change are seen by base pages.
   const byBasePage = wanted.captured || wanted.splitPages || wanted.trackDirty || wanted.passAll;
   wanted.splitShift = lane.stage1.pageShift;
-  wanted.pageShift = byBasePage ? ENTRY_SHIFT(lane, 0) : min(indexShift(l1i), indexShift(l1d));
+  const base = lane.stage1.pageShift;
+  const finest = min(finestShift(l1i), finestShift(l1d));
+  wanted.pageShift = byBasePage ? min(base, finest) : finest;
   wanted.slots = min(slotsFor(l1i, wanted.pageShift), slotsFor(l1d, wanted.pageShift));
   for (let f: u32 = 0; f < replay.filterCount; f++) if (sameKind(FILTER(f), wanted)) return f;
   initFilter(wanted, replay.looks, replay.pas);
@@ -194,10 +196,13 @@ function sameKind(a: Filter, b: Filter): bool {
   );
 }
 
-/** The smallest shift by which a level's look-ups index their arrays. */
-function indexShift(level: TlbLevel): u32 {
+/** log2 of the smallest stretch of addresses that a level tells apart, by the index of an array or by an entry. */
+function finestShift(level: TlbLevel): u32 {
   let shift = u32.MAX_VALUE;
-  for (let p: u32 = 0; p < level.probeCount; p++) shift = min(shift, PROBE(level, p).array.indexShift);
+  for (let p: u32 = 0; p < level.probeCount; p++) {
+    const probe = PROBE(level, p);
+    shift = min(shift, min(probe.array.indexShift, probe.entryShift));
+  }
   return shift;
 }
 

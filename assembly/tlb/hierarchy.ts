@@ -33,15 +33,6 @@ function SET(array: TlbArray, block: usize, va: u64): usize {
   return block + array.offset + <usize>index * (array.ways * ENTRY_BYTES);
 }
 
-/**
- * log2 of the bytes of a TLB entry for a page of the given size number: the page's, but the base page is cut into stage-2 pages where
- * those are smaller.
- */
-export function ENTRY_SHIFT(lane: Lane, size: u32): u32 {
-  const shift = SIZE(lane, size).shift;
-  return lane.stage2 && size == 0 ? min(shift, lane.stage2Shift) : shift;
-}
-
 /** Allocates a lane's levels, all of them absent. */
 export function initLevels(lane: Lane): void {
   lane.levels = allocate(Level.Count * offsetof<TlbLevel>());
@@ -61,7 +52,7 @@ export function addArray(lane: Lane, level: Level, sets: u32, ways: u32, sizes: 
   array.sets = sets;
   array.ways = ways;
   array.sizes = sizes;
-  array.indexShift = ENTRY_SHIFT(lane, ctz(sizes));
+  array.indexShift = SIZE(lane, ctz(sizes)).shift;
 }
 
 /**
@@ -86,19 +77,34 @@ export function planLevel(lane: Lane, level: TlbLevel, offset: u32): u32 {
 
 /** The number of the probe that finds a page of the given size; -1 when the level has no place for it. */
 function entryProbe(lane: Lane, level: TlbLevel, size: u32): i32 {
+  // A piece of the base page goes where the base page goes, and is no larger there.
+  if (SIZE(lane, size).shift < SIZE(lane, 0).shift) {
+    const array = arrayFor(level, 0);
+    return array ? probeFor(level, array, SIZE(lane, size).shift) : -1;
+  }
   for (let s = <i32>size; s >= 0; s--) {
-    for (let i: u32 = 0; i < level.arrayCount; i++) {
-      const array = ARRAY(level, i);
-      if (((array.sizes >> s) & 1) == 0) continue;
-      const entryShift = ENTRY_SHIFT(lane, s);
-      for (let p: u32 = 0; p < level.probeCount; p++) if (PROBE(level, p).entryShift == entryShift) return p;
-      const probe = PROBE(level, level.probeCount);
-      probe.array = array;
-      probe.entryShift = entryShift;
-      return level.probeCount++;
-    }
+    const array = arrayFor(level, s);
+    if (array) return probeFor(level, array, SIZE(lane, s).shift);
   }
   return -1;
+}
+
+/** The array of a level that takes pages of a size. */
+function arrayFor(level: TlbLevel, size: u32): TlbArray | null {
+  for (let i: u32 = 0; i < level.arrayCount; i++) {
+    const array = ARRAY(level, i);
+    if ((array.sizes >> size) & 1) return array;
+  }
+  return null;
+}
+
+/** The number of the probe of an array for entries of 2^entryShift bytes, planned when it is new. */
+function probeFor(level: TlbLevel, array: TlbArray, entryShift: u32): i32 {
+  for (let p: u32 = 0; p < level.probeCount; p++) if (PROBE(level, p).entryShift == entryShift) return p;
+  const probe = PROBE(level, level.probeCount);
+  probe.array = array;
+  probe.entryShift = entryShift;
+  return level.probeCount++;
 }
 
 /** Whether pages of some size have no place in the level, so that every access to them is a miss. */

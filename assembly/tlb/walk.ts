@@ -4,10 +4,10 @@
 import { Format, Lane, Policy, Vm } from '../layout';
 import { DESCRIPTOR, NODE_OF } from '../memory/tables';
 import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
-import { mapPage, sizeOfLeaf, TABLES } from '../paging/map';
+import { mapPage, SIZE, sizeOfLeaf, TABLES } from '../paging/map';
 import { rootSlot } from '../paging/space';
 import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
-import { mapIpa, stage2Leaf, vmOf } from '../paging/vm';
+import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
 import { Stat } from '../stats';
 import {
   CACHE,
@@ -15,7 +15,6 @@ import {
   IPA_CACHE,
   lookupCache,
   NEXT,
-  NEXT_PA,
   STAGE1_CACHES,
   STAGE2_CACHES,
 } from './walkcache';
@@ -64,7 +63,7 @@ function leafSize(lane: Lane, vm: Vm | null, table: u64, from: u32, va: u64): i3
 /** The size number of the TLB entry for a leaf: the page's, under stage 2 at most that of the stage-2 page. */
 function entrySize(lane: Lane, vm: Vm | null, leaf: u64, height: u32): i32 {
   const size = sizeOfLeaf(lane, leaf, height);
-  return vm ? min(size, lane.stage2Cap) : size;
+  return vm && SIZE(lane, lane.stage2Cap).shift < SIZE(lane, size).shift ? lane.stage2Cap : size;
 }
 
 /**
@@ -89,39 +88,40 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     ADD(block, (stage.format == Format.X86 ? Stat.WalkCache_HitsPde : Stat.WalkCache_HitsL2) + from, 1);
   }
   let table = cached ? NEXT(cached) : load<u64>(rootSlot(lane, context, va)) - 1;
-  let tablePa = cached ? NEXT_PA(cached) : table;
 
   // The root slot is 0, and the table all ones, while the context has no tables.
   let size = cached || ~table ? leafSize(lane, vm, table, from, va) : -1;
   if (size < 0) {
     ADD(block, Stat.FaultDemand, 1);
     ADD(block, Stat.FaultStage2, mapPage(lane, cpuNode, context, va, pa));
-    if (!cached) tablePa = table = load<u64>(rootSlot(lane, context, va)) - 1;
+    if (!cached) table = load<u64>(rootSlot(lane, context, va)) - 1;
     size = leafSize(lane, vm, table, from, va);
   }
-  if (vm && !cached) tablePa = translateIpa(lane, block, cpuNode, vm, table);
 
   const pool = TABLES(lane, vm);
   let height = from;
   while (true) {
-    countRef(lane, block, cpuNode, tablePa);
+    const at = ENTRY_AT(stage, table, va, height);
+    // The table that a cached descriptor points to is known by its physical address already.
+    const known = cached && height == from;
+    const atPa = !vm ? at : known ? stage2Address(lane, vm, at) : translateIpa(lane, block, cpuNode, vm, at);
+    countRef(lane, block, cpuNode, atPa);
     ADD(block, Stat.WalkLevels_0 + LEVEL_AT(stage, height), 1);
-    const entry = load<u64>(DESCRIPTOR(pool, ENTRY_AT(stage, table, va, height)));
+    const entry = load<u64>(DESCRIPTOR(pool, at));
     const next = addressOf(stage, entry, height);
     if (isLeaf(stage, entry, height)) {
       if (vm) translateIpa(lane, block, cpuNode, vm, next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)));
       return size;
     }
     table = next;
-    tablePa = vm ? translateIpa(lane, block, cpuNode, vm, table) : table;
-    insertCache(CACHE(lane, STAGE1_CACHES + height - 1), block, va, context, table, tablePa);
+    insertCache(CACHE(lane, STAGE1_CACHES + height - 1), block, va, context, table);
     height--;
   }
 }
 
-/** Counts a descriptor read from the table at `tablePa`. */
-function countRef(lane: Lane, block: usize, cpuNode: u32, tablePa: u64): void {
-  const node = lane.tablePolicy == Policy.Local ? cpuNode : NODE_OF(tablePa);
+/** Counts a descriptor read at `pa`. */
+function countRef(lane: Lane, block: usize, cpuNode: u32, pa: u64): void {
+  const node = lane.tablePolicy == Policy.Local ? cpuNode : NODE_OF(pa);
   ADD(block, Stat.WalkRefs, 1);
   ADD(block, node == cpuNode ? Stat.WalkLocal : Stat.WalkRemote, 1);
   ADD(block, Stat.CyclesWalk, load<u32>(lane.latency + (cpuNode * lane.nodes + node) * 4));
@@ -135,14 +135,14 @@ function translateIpa(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64):
   const known = lookupCache(ipaCache, block, ipa, tag);
   if (known) {
     ADD(block, Stat.WalkCache_HitsIpa, 1);
-    return NEXT_PA(known) | (ipa & inside);
+    return NEXT(known) | (ipa & inside);
   }
   if (!stage2Leaf(lane, vm, ipa)) {
     ADD(block, Stat.FaultStage2, 1);
     mapIpa(lane, vm, cpuNode, ipa);
   }
   const framePa = walkStage2(lane, block, cpuNode, vm, ipa);
-  insertCache(ipaCache, block, ipa, tag, framePa, framePa);
+  insertCache(ipaCache, block, ipa, tag, framePa);
   return framePa | (ipa & inside);
 }
 
@@ -158,7 +158,7 @@ function walkStage2(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64): u
     const cached = lookupCache(CACHE(lane, number), block, ipa, tag);
     if (!cached) continue;
     from = height - 1;
-    tablePa = NEXT_PA(cached);
+    tablePa = NEXT(cached);
     ADD(block, Stat.WalkCache_HitsS2l2 + from, 1);
     break;
   }
@@ -169,7 +169,7 @@ function walkStage2(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64): u
     const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, tablePa, ipa, height)));
     tablePa = addressOf(stage, entry, height);
     if (isLeaf(stage, entry, height)) return tablePa;
-    insertCache(CACHE(lane, STAGE2_CACHES + height - 1), block, ipa, tag, tablePa, tablePa);
+    insertCache(CACHE(lane, STAGE2_CACHES + height - 1), block, ipa, tag, tablePa);
     height--;
   }
 }

@@ -1,7 +1,7 @@
 // Walk caches (paging-structure caches): fully associative, true LRU, one per height of table descriptor and stage, and the cache
 // of stage-2 pages (IPA to PA). An entry of the former holds where the table is that the cached descriptor points to.
 //
-//   entry: u64 tag (address >> shift of the cache) | u64 context | u64 next table, or frame | u64 its physical address
+//   entry: u64 tag (address >> shift of the cache) | u64 context | u64 next table, or frame | u64 unused
 //   the most recent first; an empty one is all ones
 
 import { Lane, MAX_DEPTH, WalkCache } from '../layout';
@@ -52,7 +52,7 @@ export function lookupCache(cache: WalkCache, block: usize, address: u64, contex
   const tag = address >> cache.shift;
   for (let entry = first; entry < end; entry += ENTRY_BYTES) {
     if (load<u64>(entry) != tag || load<u64>(entry, 8) != context) continue;
-    putFirst(first, entry, tag, context, load<u64>(entry, 16), load<u64>(entry, 24));
+    putFirst(first, entry, tag, context, load<u64>(entry, 16));
     return first;
   }
   return 0;
@@ -65,22 +65,15 @@ export function NEXT(entry: usize): u64 {
   return load<u64>(entry, 16);
 }
 
-/** Its physical address. */
-// @ts-ignore: decorator
-@inline
-export function NEXT_PA(entry: usize): u64 {
-  return load<u64>(entry, 24);
-}
-
 /** Caches what the descriptor for `address` points to; it must not be cached yet. */
-export function insertCache(cache: WalkCache, block: usize, address: u64, context: u64, next: u64, nextPa: u64): void {
+export function insertCache(cache: WalkCache, block: usize, address: u64, context: u64, next: u64): void {
   if (!cache.entries) return;
   const first = block + cache.offset;
-  putFirst(first, first + (cache.entries - 1) * ENTRY_BYTES, address >> cache.shift, context, next, nextPa);
+  putFirst(first, first + (cache.entries - 1) * ENTRY_BYTES, address >> cache.shift, context, next);
 }
 
 /** Moves the entries before `entry` one place down, over it, and puts the given one first. */
-function putFirst(first: usize, entry: usize, tag: u64, context: u64, next: u64, nextPa: u64): void {
+function putFirst(first: usize, entry: usize, tag: u64, context: u64, next: u64): void {
   for (; entry > first; entry -= ENTRY_BYTES) {
     v128.store(entry, v128.load(entry - ENTRY_BYTES));
     v128.store(entry, v128.load(entry - ENTRY_BYTES, 16), 16);
@@ -88,7 +81,6 @@ function putFirst(first: usize, entry: usize, tag: u64, context: u64, next: u64,
   store<u64>(first, tag);
   store<u64>(first, context, 8);
   store<u64>(first, next, 16);
-  store<u64>(first, nextPa, 24);
 }
 
 /** Removes the entries for addresses in [from, last] whose context agrees with the given one in the bits of `mask`. */

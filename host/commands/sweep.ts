@@ -50,9 +50,9 @@ const say = (message: string) => process.stderr.write(`nodewalk sweep: ${message
 async function run(source: string, { output, jobs, json, report }: Options): Promise<void> {
   const experiment = loadExperiment(source);
   const dir = output ?? join('out', basename(experiment.file, extname(experiment.file)));
-  const { manifest, failures, interrupted } = await runSweep(experiment, dir, { jobs, say });
-  const all = number(manifest.cells.length);
-  const done = number(manifest.cells.filter((cell) => cell.done).length);
+  const { manifest, cells, failures, interrupted } = await runSweep(experiment, dir, { jobs, say });
+  const all = number(cells);
+  const done = number(manifest?.cells.filter((cell) => cell.done).length ?? 0);
   if (interrupted) {
     say(`interrupted: ${done} of ${all} cells are in ${dir}; the same command does the rest`);
     process.exitCode = 128 + constants.signals[interrupted];

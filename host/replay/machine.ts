@@ -67,6 +67,7 @@ function setFormat(core: Core, lane: Pointer, { paging }: Config): SizeNumbers {
   }
   const sizes = leafSizes(paging);
   for (const { shift, height, run } of sizes) core.addPageSize(lane, shift, height, Math.log2(run));
+  if (isCut(paging)) core.addPageSize(lane, PAGE_SHIFTS[stage2!.pageSize], 0, 0);
   return (wanted) => sizes.findIndex(({ size }) => size === wanted);
 }
 
@@ -123,6 +124,11 @@ function setPages(
   }
 }
 
+/** Whether stage-2 pages are smaller than the base page, so that TLB entries hold pieces of it. */
+function isCut(paging: Config['paging']): boolean {
+  return paging.stage2 !== null && PAGE_SHIFTS[paging.stage2.pageSize] < PAGE_SHIFTS[baseSize(paging)];
+}
+
 /**
  * The size numbers that TLB entries for the mapped pages can have: under stage 2 the largest that is not above its page. The
  * hypervisor's own pages are under no stage 2.
@@ -132,8 +138,10 @@ function entrySizes(paging: Config['paging'], mapped: LeafSize[]): Set<number> {
   const plain = mapped.map(({ size }) => sizes.findIndex((leaf) => leaf.size === size));
   const { stage2 } = paging;
   if (!stage2) return new Set(plain);
+  // The piece of a base page has the number after the last size.
+  if (isCut(paging)) return new Set([...plain, sizes.length]);
   const cap = sizes.findLastIndex(({ shift }) => shift <= PAGE_SHIFTS[stage2.pageSize]);
-  return new Set([...plain, ...plain.map((size) => Math.min(size, Math.max(cap, 0)))]);
+  return new Set([...plain, ...plain.map((size) => Math.min(size, cap))]);
 }
 
 /** The addresses that a rule names, both ends inclusive. */

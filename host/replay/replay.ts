@@ -113,8 +113,8 @@ function requireColumns(reader: TraceReader, { replay }: Config): void {
 }
 
 /** SHA-256 of a trace file, in hexadecimal. Costs more than replaying it. */
-export async function hashTrace(path: string): Promise<string> {
+export async function hashTrace(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash, { signal });
   return hash.digest('hex');
 }

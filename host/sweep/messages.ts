@@ -7,7 +7,6 @@ import { type Summary } from '../results/summary.js';
 /** One pass over a trace for some configurations. */
 export interface Task {
   path: string;
-  sha256: string;
   configs: Config[];
   /** One number in shared memory: the rows replayed so far. */
   rowsDone: BigInt64Array;

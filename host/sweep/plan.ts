@@ -1,5 +1,6 @@
-// From an experiment to what will be replayed: every trace opened and hashed, every cell checked against its trace and
-// given its hash. Whatever is wrong with an experiment is found here, before hours of work.
+// From an experiment to what will be replayed, in two steps: a draft has every trace opened and every cell checked
+// against its trace, so that whatever is wrong with an experiment is found before hours of work; the plan has the traces
+// hashed and every cell its hash, by which its result is known again. Hashing a trace takes as long as replaying it.
 
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -19,21 +20,35 @@ const hashedFile = z.object({ path: z.string(), bytes: z.number(), mtimeMs: z.nu
 /** A trace file as it was when it was hashed. The manifest keeps them, so that a rerun need not hash again. */
 export type HashedFile = z.output<typeof hashedFile>;
 
-export interface PlannedTrace {
-  file: HashedFile;
+export interface DraftTrace {
+  path: string;
   /** The file's own name; where two traces share it, the path as the experiment has it. */
   name: string;
   records: number;
   metadata: TraceMetadata | null;
 }
 
-export interface PlannedCell extends Cell {
+export interface DraftCell extends Cell {
+  source: DraftTrace;
+}
+
+export interface Draft {
+  experiment: Experiment;
+  traces: DraftTrace[];
+  cells: DraftCell[];
+}
+
+export interface PlannedTrace extends DraftTrace {
+  file: HashedFile;
+}
+
+export interface PlannedCell extends DraftCell {
   source: PlannedTrace;
   hash: string;
 }
 
-export interface Plan {
-  experiment: Experiment;
+/** A draft with hashes; its cells stand in the same order. */
+export interface Plan extends Draft {
   traces: PlannedTrace[];
   cells: PlannedCell[];
 }
@@ -43,36 +58,43 @@ export function hashedFiles(manifest: Manifest | null): HashedFile[] {
   return z.array(hashedFile).catch([]).parse(manifest?.files);
 }
 
-/** Plans a sweep; `known` are files that were hashed before. */
-export async function planSweep(
-  experiment: Experiment,
-  known: readonly HashedFile[] = [],
-  options: { quiet?: boolean } = {},
-): Promise<Plan> {
+/** Opens the traces of an experiment and checks its cells. */
+export async function draftSweep(experiment: Experiment): Promise<Draft> {
   const cells = expand(experiment);
   const paths = [...new Set(cells.map(({ trace }) => trace))];
   if (paths.length < experiment.traces.length)
     throw new UsageError(`${experiment.file}: traces: one of them is listed twice`);
-  const opened = await Promise.all(paths.map(openTrace));
-  for (const cell of cells) checkMachine(cell, opened[paths.indexOf(cell.trace)].metadata, experiment);
-
-  const files = await hashFiles(paths, known, options.quiet);
   const names = paths.map((path) => basename(path, '.arrow'));
-  const traces = opened.map((trace, i) => {
-    const clash = names.indexOf(names[i]) !== names.lastIndexOf(names[i]);
-    return { ...trace, file: files[i], name: clash ? experiment.traces[i] : names[i] };
-  });
+  const traces = await Promise.all(
+    paths.map(async (path, i): Promise<DraftTrace> => {
+      const clash = names.indexOf(names[i]) !== names.lastIndexOf(names[i]);
+      return { path, name: clash ? experiment.traces[i] : names[i], ...(await openTrace(path)) };
+    }),
+  );
+  for (const cell of cells) checkMachine(cell, traces[paths.indexOf(cell.trace)].metadata, experiment);
   return {
     experiment,
     traces,
-    cells: cells.map((cell) => {
-      const source = traces[paths.indexOf(cell.trace)];
-      return { ...cell, source, hash: cellHash(source.file.sha256, cell.config) };
-    }),
+    cells: cells.map((cell) => ({ ...cell, source: traces[paths.indexOf(cell.trace)] })),
   };
 }
 
-async function openTrace(path: string): Promise<Pick<PlannedTrace, 'records' | 'metadata'>> {
+/** Hashes the traces of a draft but those that are among the `known` files, and gives every cell its hash. */
+export async function planSweep(
+  draft: Draft,
+  known: readonly HashedFile[] = [],
+  options: { quiet?: boolean; signal?: AbortSignal } = {},
+): Promise<Plan> {
+  const files = await hashFiles(draft.traces, known, options);
+  const traces = draft.traces.map((trace, i) => ({ ...trace, file: files[i] }));
+  const cells = draft.cells.map((cell) => {
+    const source = traces[draft.traces.indexOf(cell.source)];
+    return { ...cell, source, hash: cellHash(source.file.sha256, cell.config) };
+  });
+  return { experiment: draft.experiment, traces, cells };
+}
+
+async function openTrace(path: string): Promise<Pick<DraftTrace, 'records' | 'metadata'>> {
   const reader = await TraceReader.open(path);
   await reader.close();
   return { records: reader.rows, metadata: reader.metadata };
@@ -94,20 +116,21 @@ function checkMachine({ index, config, trace }: Cell, metadata: TraceMetadata | 
   }
 }
 
-async function hashFiles(paths: string[], known: readonly HashedFile[], quiet?: boolean): Promise<HashedFile[]> {
-  const stats = paths.map((path) => statSync(path));
-  const bar = progress(
-    'hashing traces',
-    stats.reduce((sum, { size }) => sum + size, 0),
-    { unit: 'bytes', quiet },
-  );
+async function hashFiles(
+  traces: readonly DraftTrace[],
+  known: readonly HashedFile[],
+  { quiet, signal }: { quiet?: boolean; signal?: AbortSignal },
+): Promise<HashedFile[]> {
+  const stats = traces.map(({ path }) => statSync(path));
+  const total = stats.reduce((sum, { size }) => sum + size, 0);
+  const bar = progress('hashing traces', total, { unit: 'bytes', quiet });
   const files: HashedFile[] = [];
   try {
     let hashed = 0;
-    for (const [i, path] of paths.entries()) {
+    for (const [i, { path }] of traces.entries()) {
       const { size: bytes, mtimeMs } = stats[i];
       const same = known.find((file) => file.path === path && file.bytes === bytes && file.mtimeMs === mtimeMs);
-      files.push(same ?? { path, bytes, mtimeMs, sha256: await hashTrace(path) });
+      files.push(same ?? { path, bytes, mtimeMs, sha256: await hashTrace(path, signal) });
       bar.update((hashed += bytes));
     }
   } finally {

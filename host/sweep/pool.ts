@@ -10,7 +10,7 @@ export interface PoolOptions<T extends Task> {
   /** Worker threads. */
   jobs: number;
   /** Called once for every task that ends, except after `signal`. An error that it throws ends the run. */
-  onOutcome: (task: T, outcome: Outcome) => void;
+  onOutcome: (task: T, outcome: Outcome) => void | Promise<void>;
   /** Called now and then with the rows replayed so far, counted once per configuration. */
   onProgress?: (rows: number) => void;
   /** Ends the run at once; tasks that had not ended are dropped. */
@@ -53,7 +53,7 @@ export async function runTasks<T extends Task>(tasks: readonly T[], options: Poo
           const message = pool.threads.length === 0 ? startFailure : `its worker died: ${error.message}`;
           return { kind: 'failed', message, exitCode: 1 };
         });
-        if (!over) onOutcome(task, outcome);
+        if (!over) await onOutcome(task, outcome);
       }),
     );
   } finally {

@@ -19,7 +19,8 @@ import {
 } from './directory.js';
 import { untilInterrupted } from './interrupt.js';
 import { type Outcome } from './messages.js';
-import { hashedFiles, type Plan, type PlannedCell, planSweep } from './plan.js';
+import { cellHash } from './hash.js';
+import { type DraftCell, draftSweep, hashedFiles, type Plan, type PlannedCell, planSweep } from './plan.js';
 import { runTasks } from './pool.js';
 import { writeResults } from './results.js';
 import { type CellTask, rowsOf, tasksOf } from './tasks.js';
@@ -42,7 +43,10 @@ export interface Failure {
 }
 
 export interface SweepOutcome {
-  manifest: Manifest;
+  /** As it was saved; null when the sweep was interrupted before there was anything to save. */
+  manifest: Manifest | null;
+  /** Cells of the experiment. */
+  cells: number;
   failures: Failure[];
   /** The signal that ended it before all cells were done. */
   interrupted: NodeJS.Signals | null;
@@ -55,58 +59,82 @@ const SAVE_MS = 1000;
 export async function runSweep(experiment: Experiment, dir: string, options: SweepOptions): Promise<SweepOutcome> {
   const { jobs, quiet, workerFile, say = () => {} } = options;
   const earlier = earlierManifest(dir);
-  const plan = await planSweep(experiment, hashedFiles(earlier), { quiet });
-  prepareDirectory(dir);
-  const hashes = new Set(plan.cells.map(({ hash }) => hash));
-  const done = new Set([...hashes].filter((hash) => isDone(dir, hash)));
-  const were = plan.cells.filter(({ hash }) => done.has(hash)).length;
-  if (were > 0) say(`${number(were)} of ${number(plan.cells.length)} cells were there already`);
-  const save = () => saveManifest(dir, manifestOf(plan, done));
-  if (isOther(earlier, plan)) for (const name of [RESULTS_FILE, REPORT_FILE]) rmSync(join(dir, name), { force: true });
-  save();
-
-  const tasks = tasksOf(missing(plan, done), jobs);
+  const draft = await draftSweep(experiment);
+  const done = new Set<string>();
   const failures: Failure[] = [];
-  let saved = performance.now();
-  const onOutcome = (task: CellTask, outcome: Outcome) => {
-    switch (outcome.kind) {
-      case 'done':
-        task.cells.forEach(({ hash }, i) => {
-          saveCell(dir, hash, outcome.summaries[i]);
-          done.add(hash);
-        });
-        break;
-      case 'failed':
-        failures.push(failureOf(task, outcome, plan));
-        break;
+  let plan = null as Plan | null;
+  let saved = 0;
+
+  /** The hashes are known: the directory can be used, and what is there already is found. */
+  const begin = (hashed: Plan) => {
+    prepareDirectory(dir);
+    for (const hash of new Set(hashed.cells.map((cell) => cell.hash))) if (isDone(dir, hash)) done.add(hash);
+    const were = hashed.cells.filter(({ hash }) => done.has(hash)).length;
+    if (were > 0) say(`${number(were)} of ${number(hashed.cells.length)} cells were there already`);
+    if (isOther(earlier, hashed))
+      for (const name of [RESULTS_FILE, REPORT_FILE]) rmSync(join(dir, name), { force: true });
+    saveManifest(dir, manifestOf(hashed, done));
+    return (plan = hashed);
+  };
+  const keep = (task: CellTask, outcome: Outcome, { cells, ...rest }: Plan) => {
+    const planned = task.cells.map(({ index }) => cells[index]);
+    if (outcome.kind === 'failed') failures.push(failureOf(planned, outcome, cells));
+    else {
+      planned.forEach(({ hash, source }, i) => {
+        const summary = outcome.summaries[i];
+        saveCell(dir, hash, { ...summary, trace: { ...summary.trace, sha256: source.file.sha256 } });
+        done.add(hash);
+      });
     }
     if (performance.now() - saved < SAVE_MS) return;
-    save();
+    saveManifest(dir, manifestOf({ cells, ...rest }, done));
     saved = performance.now();
   };
-  const bar = progress(
-    'replaying',
-    tasks.reduce((sum, task) => sum + rowsOf(task), 0),
-    { quiet: quiet || tasks.length === 0 },
-  );
-  let interrupted: NodeJS.Signals | null;
-  try {
-    interrupted = await untilInterrupted((signal) =>
-      runTasks(tasks, { jobs, signal, workerFile, onOutcome, onProgress: (rows) => bar.update(rows) }),
+
+  const interrupted = await untilInterrupted(async (signal) => {
+    const stop = new AbortController();
+    signal.addEventListener('abort', () => stop.abort(), { once: true });
+    // In a new directory every cell is missing: replaying it need not wait for the hashes.
+    const hashing = planSweep(draft, hashedFiles(earlier), { quiet: quiet || !earlier, signal: stop.signal }).then(
+      begin,
     );
-  } finally {
-    bar.stop();
-  }
-  save();
+    hashing.catch(() => stop.abort());
+    const cells = earlier ? missing((await hashing).cells, done) : distinct(draft.cells);
+    const tasks = tasksOf(cells, jobs);
+    const rows = tasks.reduce((sum, task) => sum + rowsOf(task), 0);
+    const bar = progress('replaying', rows, { quiet: quiet || tasks.length === 0 });
+    const onOutcome = async (task: CellTask, outcome: Outcome) => keep(task, outcome, await hashing);
+    const onProgress = (rowsDone: number) => bar.update(rowsDone);
+    try {
+      await runTasks(tasks, { jobs, signal: stop.signal, workerFile, onOutcome, onProgress });
+      await hashing;
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      bar.stop();
+    }
+  });
+  // Without hashes nothing was kept: only an interruption can come so early.
+  if (!plan) return { manifest: null, cells: draft.cells.length, failures: [], interrupted };
   const manifest = manifestOf(plan, done);
+  saveManifest(dir, manifest);
   if (!interrupted && failures.length === 0) await writeResults(dir, manifest);
-  return { manifest, failures: merged(failures), interrupted };
+  return { manifest, cells: draft.cells.length, failures: merged(failures), interrupted };
 }
 
 /** The cells that are not done, the first of those that have the same hash. */
-function missing({ cells }: Plan, done: ReadonlySet<string>): PlannedCell[] {
+function missing(cells: readonly PlannedCell[], done: ReadonlySet<string>): PlannedCell[] {
   const seen = new Set(done);
   return cells.filter(({ hash }) => !seen.has(hash) && seen.add(hash));
+}
+
+/** The first of the cells that replay the same: their hashes will be equal. */
+function distinct(cells: readonly DraftCell[]): DraftCell[] {
+  const seen = new Set<string>();
+  return cells.filter(({ source, config }) => {
+    const key = cellHash(source.path, config);
+    return !seen.has(key) && seen.add(key);
+  });
 }
 
 /** Whether results that lie in the directory belong to other cells than the plan's. */
@@ -116,9 +144,13 @@ function isOther(earlier: Manifest | null, { cells }: Plan): boolean {
 }
 
 /** Cells with the same hash share their fate. */
-function failureOf(task: CellTask, { message, exitCode }: Omit<Failure, 'cells'>, plan: Plan): Failure {
-  const hashes = new Set(task.cells.map(({ hash }) => hash));
-  return { cells: plan.cells.filter(({ hash }) => hashes.has(hash)).map(({ index }) => index), message, exitCode };
+function failureOf(
+  failed: readonly PlannedCell[],
+  { message, exitCode }: Omit<Failure, 'cells'>,
+  cells: readonly PlannedCell[],
+): Failure {
+  const hashes = new Set(failed.map(({ hash }) => hash));
+  return { cells: cells.filter(({ hash }) => hashes.has(hash)).map(({ index }) => index), message, exitCode };
 }
 
 /** One failure for each message: a bad trace fails all its tasks alike. */

@@ -1,18 +1,18 @@
 // Groups the cells of a plan into tasks: cells of one trace share a pass over it, as long as all workers have work.
 
 import { type Task } from './messages.js';
-import { type PlannedCell } from './plan.js';
+import { type DraftCell } from './plan.js';
 
 /** A task with the cells that its summaries belong to, in the same order. */
 export interface CellTask extends Task {
-  cells: PlannedCell[];
+  cells: DraftCell[];
 }
 
 /** More lanes than this in one pass compete for the processor's caches. */
 const MOST_LANES = 8;
 
-/** Tasks for cells with different hashes, the longest first. */
-export function tasksOf(cells: readonly PlannedCell[], jobs: number): CellTask[] {
+/** Tasks for cells that differ, the longest first. */
+export function tasksOf(cells: readonly DraftCell[], jobs: number): CellTask[] {
   const lanes = Math.max(1, Math.min(MOST_LANES, Math.ceil(cells.length / jobs)));
   const traces = [...new Set(cells.map(({ source }) => source))];
   const groups = traces.flatMap((trace) => {
@@ -24,8 +24,7 @@ export function tasksOf(cells: readonly PlannedCell[], jobs: number): CellTask[]
   });
   return groups
     .map((group) => ({
-      path: group[0].source.file.path,
-      sha256: group[0].source.file.sha256,
+      path: group[0].source.path,
       configs: group.map(({ config }) => config),
       rowsDone: new BigInt64Array(new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT)),
       cells: group,

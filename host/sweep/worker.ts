@@ -5,10 +5,10 @@ import { replayTrace } from '../replay/replay.js';
 import { type Outcome, type Task } from './messages.js';
 
 /** Replays a task. Errors become failures here, since their classes would not survive the way to the sweep. */
-export async function run({ path, sha256, configs, rowsDone }: Task): Promise<Outcome> {
+export async function run({ path, configs, rowsDone }: Task): Promise<Outcome> {
   const onProgress = (rows: number) => void Atomics.store(rowsDone, 0, BigInt(rows));
   try {
-    return { kind: 'done', summaries: await replayTrace(path, configs, { sha256, onProgress }) };
+    return { kind: 'done', summaries: await replayTrace(path, configs, { onProgress }) };
   } catch (error) {
     if (error instanceof NodewalkError) return { kind: 'failed', message: error.message, exitCode: error.exitCode };
     const trail = error instanceof Error ? error.stack : String(error);

@@ -2,7 +2,6 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { baseSize, PAGE_SHIFTS } from '../../host/config/paging.js';
 import { type Config, configSchema } from '../../host/config/schema.js';
 import { type Build } from '../../host/core/instance.js';
 import { type Replayer } from '../../host/replay/replayer.js';
@@ -38,22 +37,21 @@ function agree({ config: document, context, rows }: Scenario, build: Build, batc
   const ofLane = lane.phases.map((phase) => ({ ...phase, counters: countersByKey(phase.counters) }));
   expect(phases(ofLane, true)).toEqual(phases(oracle.phases(), false));
   expect(lane.tableBytes).toEqual(oracle.tableBytes());
-  for (const row of rows) expect(translation(replayer, config, row)).toEqual(oracleTranslation(oracle, row));
+  for (const row of rows) expect(translation(replayer, row)).toEqual(oracleTranslation(oracle, row));
 }
 
-/** The descriptors that translate a row's address in the core's tables: [table PA, value] from the root to the leaf. */
-function translation({ core, lanes }: Replayer, config: Config, row: Row): bigint[][] | null {
+/** The descriptors that translate a row's address in the core's tables: [its PA, value] from the root to the leaf. */
+function translation({ core, lanes }: Replayer, row: Row): bigint[][] | null {
   const out = core.allocate(5 * 16, 8);
   const steps = core.probe(lanes[0], row.va, row.mode ?? 0, row.asid ?? 0, row.vm ?? 0, out);
   if (steps <= 0) return null;
   const words = new BigUint64Array(core.memory.buffer, out, steps * 2);
-  const offset = (1n << BigInt(PAGE_SHIFTS[baseSize(config.paging)])) - 1n;
-  return Array.from({ length: steps }, (_, i) => [words[2 * i] & ~offset, words[2 * i + 1]]);
+  return Array.from({ length: steps }, (_, i) => [words[2 * i], words[2 * i + 1]]);
 }
 
 function oracleTranslation(oracle: Oracle, row: Row): bigint[][] | null {
   const found = oracle.translate(row);
-  return found && found.entries.map(({ tablePa, value }) => [tablePa, value]);
+  return found && found.entries.map(({ entryPa, value }) => [entryPa, value]);
 }
 
 const runs = Number(process.env.NODEWALK_FUZZ_RUNS ?? 300);

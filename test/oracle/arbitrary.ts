@@ -339,6 +339,7 @@ function scenarioOf(
   options: OracleConfig['replay'],
   cpuNode: number[],
   columns: TraceContext['has'],
+  global: 'none' | 'kernel',
 ): fc.Arbitrary<Scenario> {
   const nodes = Math.max(...cpuNode) + 1;
   const cpus = cpuNode.length;
@@ -349,7 +350,7 @@ function scenarioOf(
     mode: columns.mode && !alone,
     vm: columns.vm && !alone,
   };
-  const paging = { ...shape, pageSize: { default: '4K', rules: [] }, stage2: second } as Paging;
+  const paging = { ...shape, pageSize: { default: '4K', rules: [] }, stage2: second, global } as Paging;
   const format = formatOf(paging);
   const formatSizes = pageSizesOf(format);
   const sizes = PAGE_SIZES.filter((size) => formatSizes.includes(bytesOf(size)));
@@ -428,7 +429,8 @@ function scenarioOf(
 
 /** Random replays of all kinds, about half of them in two stages; captured mapping has one. */
 export const scenario: fc.Arbitrary<Scenario> = fc
-  .tuple(geometry, fc.option(stage2, { freq: 3 }), replay, cpuNodes, columns)
-  .chain(([shape, second, options, cpuNode, columns]) => {
-    return scenarioOf(shape, options.mapping === 'captured' ? null : second, options, cpuNode, columns);
+  .tuple(geometry, fc.option(stage2, { freq: 3 }), replay, cpuNodes, columns, oneOf<'none' | 'kernel'>('none', 'none', 'kernel'))
+  .chain(([shape, second, options, cpuNode, columns, global]) => {
+    const captured = options.mapping === 'captured';
+    return scenarioOf(shape, captured ? null : second, options, cpuNode, columns, captured ? 'none' : global);
   });

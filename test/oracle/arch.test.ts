@@ -348,7 +348,10 @@ describe('Arm stage 1', () => {
   test('an output address beyond the stated size', () => {
     const beyond = { 0x2010: (1n << 40n) | 3n };
     expect(brief(ask(beyond, access('read'), { outputBits: 40 }))).toEqual({
-      ...{ status: 'address-size', level: 2, pageBytes: 0n, code: 2 },
+      status: 'address-size',
+      level: 2,
+      pageBytes: 0n,
+      code: 2,
     });
     expect(ask({ 0x3018: page | (1n << 40n) }, access('read'), { outputBits: 42 }).status).toBe('ok');
     expect(ask({ 0x3018: page | (1n << 40n) }, null, { outputBits: 40 }).status).toBe('ok');
@@ -634,29 +637,56 @@ describe('both stages', () => {
   test('an unmapped table stops the walk at that table', () => {
     // Stage-1 level 2; stage 2 stops at its level 3: translation fault 0b000111.
     expect(nested(none(0x2000n), access('write'))).toMatchObject({
-      ...{ status: 's2-fault-on-s1-walk', level: 2, pageBytes: 0n, s2Level: 3, s2PageBytes: 0n, entry: 0n, code: 7 },
-      ...{ stage: 2, s1ptw: true, ipa: 0x2000n, pa: null },
+      status: 's2-fault-on-s1-walk',
+      level: 2,
+      pageBytes: 0n,
+      s2Level: 3,
+      s2PageBytes: 0n,
+      entry: 0n,
+      code: 7,
+      stage: 2,
+      s1ptw: true,
+      ipa: 0x2000n,
+      pa: null,
     });
   });
 
   test('an unmapped final address has level and size of the stage-1 leaf', () => {
     expect(nested({ ...none(0x8000n), 0x4000: 0x8003n }, null)).toMatchObject({
-      ...{ status: 's2-fault', level: 3, pageBytes: 4n * K, s2Level: 3, s2PageBytes: 0n, code: 7 },
-      ...{ stage: 2, s1ptw: false, ipa: 0x8123n, pa: null },
+      status: 's2-fault',
+      level: 3,
+      pageBytes: 4n * K,
+      s2Level: 3,
+      s2PageBytes: 0n,
+      code: 7,
+      stage: 2,
+      s1ptw: false,
+      ipa: 0x8123n,
+      pa: null,
     });
   });
 
   test('a stage-1 fault comes before the stage-2 fault of its output', () => {
     const readOnly = { 0x13000: 0x8003n | ARM.AF | ARM.AP_RO };
     expect(nested({ ...readOnly, ...none(0x8000n) }, access('write'))).toMatchObject({
-      ...{ status: 'permission', stage: 1, code: 15, s2Level: null, ipa: null },
+      status: 'permission',
+      stage: 1,
+      code: 15,
+      s2Level: null,
+      ipa: null,
     });
   });
 
   test('a stage-1 table needs read permission, and only that', () => {
     expect(nested(s2page(0x3000n, 0x77fn), access('write')).status).toBe('ok'); // bit 7 clear: not writable
     expect(nested(s2page(0x3000n, 0x7bfn), access('write'))).toMatchObject({
-      ...{ status: 'permission', stage: 2, s1ptw: true, level: 3, pageBytes: 0n, s2PageBytes: 4n * K, code: 15 },
+      status: 'permission',
+      stage: 2,
+      s1ptw: true,
+      level: 3,
+      pageBytes: 0n,
+      s2PageBytes: 4n * K,
+      code: 15,
     });
     expect(nested(s2page(0x3000n, 0x3ffn), access('read'))).toMatchObject({
       status: 'access-flag',

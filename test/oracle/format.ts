@@ -1,10 +1,29 @@
 // Paging formats: the levels of a walk, the page sizes, and the descriptors that a demand mapping installs. x86-64 follows
 // the SDM vol. 3 chapter 4 (4- and 5-level paging) and 28.3 (EPT), Arm the VMSAv8-64 of the Arm ARM chapter D8; stage 2 is
 // set up as KVM does. No permissions are checked anywhere.
-import { addressInArm, ARM, armLeaf, armTable, EPT, eptLeaf, isWide, kvmAttributes } from './arch/encode.js';
-import { type ArmFormat, X86, x86Leaf } from './arch/encode.js';
-import { armBlockLevels, armLevels, armRunEntries, indexOf as indexAt, kvmStart } from './arch/geometry.js';
-import { granuleShift, type Level as Geometry, stage1Start, x86Levels } from './arch/geometry.js';
+import {
+  addressInArm,
+  ARM,
+  type ArmFormat,
+  armLeaf,
+  armTable,
+  EPT,
+  eptLeaf,
+  isWide,
+  kvmAttributes,
+  X86,
+  x86Leaf,
+} from './arch/encode.js';
+import {
+  armBlockLevels,
+  armLevels,
+  armRunEntries,
+  granuleShift,
+  kvmStart,
+  type Level as Geometry,
+  stage1Start,
+  x86Levels,
+} from './arch/geometry.js';
 import { type PageSize, type Paging, type Stage2Paging, type WalkCacheName } from './types.js';
 
 /** One level of a format: its manual's number and what address bits index it. */
@@ -35,7 +54,10 @@ export interface Format {
   rootOf(va: bigint): 0 | 1;
   tableDescriptor(tablePa: bigint): bigint;
   /** The descriptor of one entry of a page, `pagePa` being what this entry maps. */
-  leafDescriptor(pagePa: bigint, leaf: Leaf, dirty: boolean): bigint;
+  /** `global`: the page serves all ASIDs. */
+  leafDescriptor(pagePa: bigint, leaf: Leaf, dirty: boolean, global: boolean): bigint;
+  /** Whether a VA is in the upper half of the addresses, the kernel's. */
+  isUpper(va: bigint): boolean;
   isTable(value: bigint, level: Level): boolean;
   /** The page that a leaf descriptor of a level belongs to. */
   leafOf(value: bigint, level: Level): Leaf;
@@ -57,11 +79,6 @@ export function bytesOf(size: PageSize): bigint {
 /** The page sizes of a format in bytes, the smallest first. */
 export function pageSizesOf(format: Format): bigint[] {
   return format.leaves.map(({ shift }) => 1n << shift).reverse();
-}
-
-/** The index of the VA in a table of this level. */
-export function indexOf(level: Level, va: bigint): bigint {
-  return indexAt(level, va);
 }
 
 /** The stage-1 format of a configuration. */
@@ -98,6 +115,7 @@ function x86Common(levels: Level[]): Omit<Format, 'tableDescriptor' | 'leafDescr
     rootTables: 1,
     baseShift: 12n,
     rootOf: () => 0,
+    isUpper: (va) => (va >> 63n & 1n) === 1n,
     isTable: (value, { level }) => level > 1 && (value & X86.PS) === 0n,
     leafOf: (_value, level) => leaves.find((leaf) => leaf.level === level)!,
     tablePa: (value) => address(value, 12n),
@@ -105,12 +123,16 @@ function x86Common(levels: Level[]): Omit<Format, 'tableDescriptor' | 'leafDescr
   };
 }
 
+/** G, bit 8 of an x86 leaf. */
+const X86_GLOBAL = 1n << 8n;
+
 function x86(levels: 4 | 5): Format {
   const TABLE = X86.P | X86.RW | X86.US | X86.A;
   return {
     ...x86Common(withCaches(x86Levels(levels), ['pde', 'pdpte', 'pml4e', 'pml5e'])),
     tableDescriptor: (tablePa) => tablePa | TABLE,
-    leafDescriptor: (pagePa, { level }, dirty) => x86Leaf(level.level, pagePa, TABLE | (dirty ? X86.D : 0n)),
+    leafDescriptor: (pagePa, { level }, dirty, global) =>
+      x86Leaf(level.level, pagePa, TABLE | (dirty ? X86.D : 0n) | (global ? X86_GLOBAL : 0n)),
     isDirty: (value) => (value & X86.D) !== 0n,
     withDirty: (value) => value | X86.D,
   };
@@ -156,6 +178,7 @@ function armCommon(
     leaves,
     tableBytes: 1n << ps,
     rootTables: Math.max(1, Number((8n << levels[0].indexBits) >> ps)),
+    isUpper: (va) => ((va >> 55n) & 1n) === 1n,
     baseShift: ps,
     tableDescriptor: (tablePa) => armTable(format, tablePa),
     isTable: (value, { level }) => level < 3 && (value & ARM.TABLE) !== 0n,
@@ -176,8 +199,8 @@ function arm(granule: '4K' | '16K' | '64K', vaBits: number): Format {
   return {
     ...armCommon(format, withCaches(levels, ['l2', 'l1', 'l0', 'lm1']), true),
     rootOf: (va) => ((va >> 55n) & 1n ? 1 : 0),
-    leafDescriptor: (pagePa, { level, entries }, dirty) => {
-      const flags = LEAF | (dirty ? 0n : ARM.AP_RO) | (entries > 1 ? ARM.CONTIGUOUS : 0n);
+    leafDescriptor: (pagePa, { level, entries }, dirty, global) => {
+      const flags = (global ? LEAF & ~ARM.NG : LEAF) | (dirty ? 0n : ARM.AP_RO) | (entries > 1 ? ARM.CONTIGUOUS : 0n);
       return armLeaf(format, level.level, pagePa, flags);
     },
     isDirty: (value) => (value & ARM.AP_RO) === 0n, // read-only with DBM is "writable clean"

@@ -75,7 +75,7 @@ export class Oracle {
     if (paging.stage2 && replay.mapping === 'captured') throw new Error('captured mapping has no stage 2');
     this.format = formatOf(paging);
     this.stage2 = paging.stage2 ? stage2FormatOf(paging.stage2) : null;
-    this.tables = new Tables(this.format, replay.dirty === 'set');
+    this.tables = new Tables(this.format, replay.dirty === 'set', paging.global === 'kernel');
     const tableBytes = [this.format.tableBytes, this.stage2?.tableBytes ?? 0n];
     this.frames = new Frames(memory, context.nodes, tableBytes[0] > tableBytes[1] ? tableBytes[0] : tableBytes[1]);
     this.pageSizes = new PageSizes(paging.pageSize, context.regions, this.format);
@@ -171,9 +171,9 @@ export class Oracle {
     const { paging, replay } = this.config;
     if (!this.stage2 || (mode & 31) === 2) return { context, vm: null, tables: this.tables };
     if (!this.vms.has(id)) {
-      const formats = { stage1: this.format, stage2: this.stage2 };
+      const tables = new Tables(this.format, replay.dirty === 'set', paging.global === 'kernel');
       const count = (cpuId: number) => this.counts.add(cpuId, 'fault.stage2');
-      this.vms.set(id, new Vm(id, formats, paging.stage2!, this.frames, replay.dirty === 'set', count));
+      this.vms.set(id, new Vm(id, tables, this.stage2, paging.stage2!, this.frames, count));
     }
     const vm = this.vms.get(id)!;
     return { context, vm, tables: vm.stage1 };
@@ -182,7 +182,7 @@ export class Oracle {
   private lookUp(cpu: Cpu, row: Row, va: bigint, pa: bigint): void {
     const space = this.spaceOf(row);
     const path = this.present(cpu, space, va, pa, row.kind === STORE);
-    const { context } = space;
+    const context = space.tables.owner(space.context, va);
 
     const first = row.kind === FETCH ? cpu.l1i : cpu.l1d;
     if (this.hits(cpu, first, context, va)) return;
@@ -282,7 +282,7 @@ export class Oracle {
 
   private remap(cpu: Cpu, context: string, va: bigint, path: Step[], framePa: bigint): void {
     if (this.format.pagePa(path[path.length - 1].value, this.tables.leafOf(path)) === framePa) return;
-    this.tables.remap(path, framePa);
+    this.tables.remap(path, va, framePa);
     this.counts.add(cpu.id, 'walk.remaps');
     for (const { l1i, l1d, l2 } of this.cpus) for (const tlb of [l1i, l1d, l2]) tlb.invalidate(context, va);
   }

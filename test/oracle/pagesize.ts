@@ -31,14 +31,18 @@ export class PageSizes {
     this.bounds = boundsOf(policy, regions);
   }
 
-  /** The pages that are not above the policy's size and inside its region; the base page always is one. */
+  /**
+   * The pages that are not above the policy's size and inside its region; the base page always is one. A contiguous run is one only
+   * where the policy names its size.
+   */
   leaves(va: bigint): Leaf[] {
     const { from, to, size } = this.bounds.find((bound) => bound.from <= va && va < bound.to)!;
-    return this.format.leaves.filter(({ shift }) => {
+    return this.format.leaves.filter(({ shift, entries }) => {
       const bytes = 1n << shift;
       const page = (va / bytes) * bytes;
       const inside = page >= from && page + bytes <= to && bytes <= bytesOf(size);
-      return inside || shift === this.format.baseShift;
+      const named = entries === 1 || bytes === bytesOf(size);
+      return (inside && named) || shift === this.format.baseShift;
     });
   }
 }

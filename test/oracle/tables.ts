@@ -1,7 +1,8 @@
 // Page tables as they lie in memory: a map from the address of each 8-byte descriptor to its value. An address that the map
 // does not hold reads as 0, which no format takes for a valid descriptor. The addresses are physical, or in stage-1 tables of
 // a VM intermediate.
-import { indexOf, type Format, type Leaf, type Level } from './format.js';
+import { indexOf } from './arch/geometry.js';
+import { type Format, type Leaf, type Level } from './format.js';
 
 /** One descriptor on the way from the root; `value` is 0 where nothing is mapped. */
 export interface Step {
@@ -16,11 +17,21 @@ export class Tables {
   private readonly memory = new Map<bigint, bigint>();
   private readonly roots = new Map<string, bigint>();
 
-  /** Pages are installed dirty, or clean. */
+  /** Pages are installed dirty, or clean; those of the upper half are global, or not. */
   constructor(
     readonly format: Format,
     private readonly dirty: boolean,
+    private readonly globalUpper = false,
   ) {}
+
+  /** The context that a VA's tables and TLB entries belong to: global pages, and the tables of their half, serve all ASIDs. */
+  owner(context: string, va: bigint): string {
+    return this.isGlobal(va) ? `${context.slice(0, context.lastIndexOf(' '))} global` : context;
+  }
+
+  private isGlobal(va: bigint): boolean {
+    return this.globalUpper && this.format.isUpper(va);
+  }
 
   /** The descriptors from the root down to a leaf or to the first empty one; none when there is no root. */
   descend(context: string, va: bigint): Step[] {
@@ -60,7 +71,7 @@ export class Tables {
       if (level === leaf.level) {
         const page = newPage();
         for (const [i, entry] of this.entriesOf(table, va, leaf).entries()) {
-          this.memory.set(entry, this.format.leafDescriptor(page + (BigInt(i) << level.shift), leaf, this.dirty));
+          this.memory.set(entry, this.leafFor(page + (BigInt(i) << level.shift), leaf, va));
         }
         return;
       }
@@ -83,8 +94,8 @@ export class Tables {
   }
 
   /** Gives a mapped base page another frame, clean or dirty as at first. */
-  remap(path: Step[], framePa: bigint): void {
-    this.memory.set(path[path.length - 1].entry, this.format.leafDescriptor(framePa, this.leafOf(path), this.dirty));
+  remap(path: Step[], va: bigint, framePa: bigint): void {
+    this.memory.set(path[path.length - 1].entry, this.leafFor(framePa, this.leafOf(path), va));
   }
 
   /** Makes the page that a path ends in dirty, all entries of it; false when it is already. */
@@ -104,7 +115,11 @@ export class Tables {
     return Array.from({ length: entries }, (_, i) => table + 8n * (first + BigInt(i)));
   }
 
+  private leafFor(pagePa: bigint, leaf: Leaf, va: bigint): bigint {
+    return this.format.leafDescriptor(pagePa, leaf, this.dirty, this.isGlobal(va));
+  }
+
   private rootKey(context: string, va: bigint): string {
-    return `${context} root ${this.format.rootOf(va)}`;
+    return `${this.owner(context, va)} root ${this.format.rootOf(va)}`;
   }
 }

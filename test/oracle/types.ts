@@ -39,7 +39,7 @@ export type Stage2Paging =
   | { format: 'ept'; levels: 4 | 5; pageSize: PageSize };
 
 /** A paging format, its page-size policy, and stage 2 if there is one. */
-export type Paging = { pageSize: PagePolicy; stage2?: Stage2Paging | null } & (
+export type Paging = { pageSize: PagePolicy; stage2?: Stage2Paging | null; global?: 'none' | 'kernel' } & (
   { format: 'x86-64'; levels: 4 | 5 } | { format: 'arm64'; granule: '4K' | '16K' | '64K'; vaBits: number }
 );
 

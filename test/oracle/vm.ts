@@ -10,7 +10,6 @@ const MOST_IPA_BITS = 48;
 
 /** One VM: what its number tags. */
 export class Vm {
-  readonly stage1: Tables;
   private readonly stage2: Tables;
   private readonly stage2Page: Leaf;
   private tablePages = 0n;
@@ -19,22 +18,21 @@ export class Vm {
   /** `onMap` hears of every stage-2 mapping. */
   constructor(
     readonly id: number,
-    private readonly formats: { stage1: Format; stage2: Format },
+    readonly stage1: Tables,
+    format: Format,
     paging: Stage2Paging,
     private readonly frames: Frames,
-    dirty: boolean,
     private readonly onMap: (cpuId: number) => void,
   ) {
-    this.stage1 = new Tables(formats.stage1, dirty);
-    this.stage2 = new Tables(formats.stage2, true);
-    this.stage2Page = formats.stage2.leaves[0];
+    this.stage2 = new Tables(format, true);
+    this.stage2Page = format.leaves[0];
     this.nextPageIpa = 1n << BigInt(Math.min(ipaBitsOf(paging), MOST_IPA_BITS) - 1);
   }
 
   /** The next stage-1 tables, backed at once. */
   newTable(cpu: { id: number; node: number }, tables: number): bigint {
-    const bytes = this.formats.stage1.tableBytes * BigInt(tables);
-    const ipa = this.tablePages * this.formats.stage1.tableBytes;
+    const bytes = this.stage1.format.tableBytes * BigInt(tables);
+    const ipa = this.tablePages * this.stage1.format.tableBytes;
     this.tablePages += BigInt(tables);
     for (let part = ipa; part < ipa + bytes; part += 1n << this.stage2Page.shift) this.back(cpu, part, 'tables');
     this.frames.countTable(nodeOf(this.physical(ipa)!), bytes);
@@ -56,7 +54,7 @@ export class Vm {
         '',
         ipa,
         this.stage2Page,
-        (tables) => this.frames.newTable(cpu.node, this.formats.stage2.tableBytes, tables),
+        (tables) => this.frames.newTable(cpu.node, this.stage2.format.tableBytes, tables),
         () => this.frames.newFrame(holds, cpu.node, ipa, this.stage2Page.shift),
       );
       this.onMap(cpu.id);

@@ -16,7 +16,6 @@ beforeAll(async () => {
 function task(path: string): Task {
   return {
     path,
-    sha256: '00',
     configs: [resolveConfig({}, 'test')],
     rowsDone: new BigInt64Array(new SharedArrayBuffer(8)),
   };
@@ -26,7 +25,7 @@ function task(path: string): Task {
 async function run(paths: string[], jobs: number, workerFile?: string): Promise<Outcome[]> {
   const outcomes = new Map<Task, Outcome>();
   const tasks = paths.map(task);
-  await runTasks(tasks, { jobs, workerFile, onOutcome: (done, outcome) => outcomes.set(done, outcome) });
+  await runTasks(tasks, { jobs, workerFile, onOutcome: (done, outcome) => void outcomes.set(done, outcome) });
   return tasks.map((one) => outcomes.get(one)!);
 }
 
@@ -34,7 +33,7 @@ describe('the pool', () => {
   it('replays every task and counts the rows that it replays', async () => {
     const tasks = [good, good, good].map(task);
     const kinds: string[] = [];
-    await runTasks(tasks, { jobs: 2, onOutcome: (_, { kind }) => kinds.push(kind) });
+    await runTasks(tasks, { jobs: 2, onOutcome: (_, { kind }) => void kinds.push(kind) });
     expect(kinds).toEqual(['done', 'done', 'done']);
     expect(tasks.map(({ rowsDone }) => rowsDone[0])).toEqual([2000n, 2000n, 2000n]);
   });
@@ -59,7 +58,12 @@ describe('the pool', () => {
     let outcomes = 0;
     const workerFile = fixtureWorker('sleepingWorker');
     const { signal } = stop;
-    const running = runTasks([task(good), task(good)], { jobs: 1, workerFile, signal, onOutcome: () => outcomes++ });
+    const running = runTasks([task(good), task(good)], {
+      jobs: 1,
+      workerFile,
+      signal,
+      onOutcome: () => void outcomes++,
+    });
     setTimeout(() => stop.abort(), 200);
     await running;
     expect(outcomes).toBe(0);

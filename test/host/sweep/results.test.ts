@@ -52,7 +52,7 @@ describe('results.arrow', () => {
     expect([loads[0], loads[2], loads[4], loads[5]]).toEqual([1998, 1989, 2000, 1990]);
     const miss = column('tlb.l2.miss');
     expect(miss.map((value) => value === null)).toEqual([true, true, false, false, true, false]);
-    const { totals, phases } = readCell(dir, outcome.manifest.cells[1]);
+    const { totals, phases } = readCell(dir, outcome.manifest!.cells[1]);
     expect(miss.slice(2, 4)).toEqual([totals.tlb.l2.miss, phases[0].tlb.l2.miss]);
     expect(column('cycles.own')[0]).toBeNull();
     expect(column('cycles.own')[3]).toBe(phases[0].cycles.own);

@@ -24,7 +24,7 @@ async function sweep(file: string, name: string, options: Partial<SweepOptions> 
   const said: string[] = [];
   const say = (message: string) => said.push(message);
   const outcome = await runSweep(loadExperiment(file), dir, { jobs: 2, quiet: true, say, ...options });
-  return { dir, said, ...outcome };
+  return { dir, said, ...outcome, manifest: outcome.manifest! };
 }
 
 const results = (dir: string) => readFileSync(join(dir, 'results.arrow'));

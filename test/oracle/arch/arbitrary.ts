@@ -1,10 +1,19 @@
 // Random page tables for fast-check: few pages that share tables, in every format and pair of formats, with any permissions
 // and control bits; and the same with descriptors overwritten by what no system would install.
 import fc from 'fast-check';
-import { Image, intermediately, type Pages, physically, type Shape, shapeOfArm } from './build.js';
-import { shapeOfStage2, shapeOfX86, Tree } from './build.js';
+import {
+  Image,
+  intermediately,
+  type Pages,
+  physically,
+  type Shape,
+  shapeOfArm,
+  shapeOfStage2,
+  shapeOfX86,
+  Tree,
+} from './build.js';
 import { isWide } from './encode.js';
-import { kvmStart } from './geometry.js';
+import { granuleShift, kvmStart } from './geometry.js';
 import { type Access, type ArmStage1, type ArmStage2, type Ept, type Regime, type X86 } from './types.js';
 
 /** Tables and what to ask of them: every access of every address. */
@@ -80,14 +89,11 @@ const armStage2: fc.Arbitrary<ArmStage2> = fc
   .map(([geometry, xnx, other]) => {
     const { granule, bits, ds } = geometry;
     const start = kvmStart(granule, bits);
-    const shifts = (level: number) => {
-      const ps = { 4: 12, 16: 14, 64: 16 }[granule];
-      return { shift: ps + (ps - 3) * (3 - level), most: ps - 3 + 4 };
-    };
+    const tableBits = Number(granuleShift(granule)) - 3;
+    const lowest = { 4: ds ? -1 : 0, 16: ds ? 0 : 1, 64: 1 }[granule];
     const fits = (level: number) => {
-      const { shift, most } = shifts(level);
-      const lowest = granule === 64 ? 1 : granule === 16 ? (ds ? 0 : 1) : ds ? -1 : 0;
-      return level >= lowest && level <= 3 && bits > shift && bits - shift <= most;
+      const rootBits = bits - (3 + tableBits * (4 - level)); // those that the levels below leave
+      return level >= lowest && level <= 3 && rootBits > 0 && rootBits <= tableBits + 4;
     };
     return { ...geometry, kind: 'arm', xnx, startLevel: fits(start + other) ? start + other : start };
   });
@@ -164,13 +170,11 @@ const masked = (value: bigint | null, any: bigint, open: bigint) => (value === n
 
 interface Built extends Case {
   image: Image;
-  trees: Tree[];
 }
 
 /** Builds the tables of a regime. */
 function build(regime: Regime, pages: Page[], tableIpa: bigint): Built {
   const image = new Image();
-  const trees: Tree[] = [];
   const addresses: bigint[] = [];
   const frameOf = ({ frame }: Page, bytes: bigint, width: number) => (BigInt.asUintN(width, frame) / bytes) * bytes;
   let turn = 0;
@@ -179,7 +183,6 @@ function build(regime: Regime, pages: Page[], tableIpa: bigint): Built {
   const { stage2 } = regime;
   const shape2 = stage2 && shapeOfStage2(stage2);
   const tree2 = shape2 && new Tree(image, shape2, physically(image));
-  if (tree2) trees.push(tree2);
   const mapping2 = (page: Page, target: (bytes: bigint) => bigint) => ({
     level: levelOf(shape2!, page.second.leaf),
     tableFlags: masked(page.second.tableFlags, shape2!.anyTable, shape2!.openTable),
@@ -191,18 +194,19 @@ function build(regime: Regime, pages: Page[], tableIpa: bigint): Built {
     ? intermediately(tree2, tableIpa, () => mapping2(nextPage(), (bytes) => image.allocate(bytes)))
     : physically(image);
 
-  /** Maps the pages of one stage-1 tree. */
-  const fill = (shape: Shape, own: Page[], sign: bigint, width: number): bigint => {
+  /** Maps pages in a stage-1 tree of addresses that `extend` gives their sign, to outputs of at most `width` bits. */
+  const fill = (shape: Shape, own: Page[], extend: (address: bigint) => bigint, width: number): bigint => {
     const tree = new Tree(image, shape, place);
-    trees.push(tree);
     for (const page of own) {
-      const address = addressOf(shape, page) | sign;
+      const address = extend(addressOf(shape, page));
       addresses.push(address);
+      // A page that stage 2 shall map has an address that stage 2 covers.
+      const covered = tree2 && page.second.mapped ? Math.min(width, Number(bitsOf(tree2.shape))) : width;
       tree.map(address, {
         level: levelOf(shape, page.leaf),
         tableFlags: masked(page.tableFlags, shape.anyTable, shape.openTable),
         leafFlags: masked(page.leafFlags, shape.anyLeaf, shape.openLeaf),
-        target: (bytes) => frameOf(page, bytes, width),
+        target: (bytes) => frameOf(page, bytes, covered),
       });
       const ipa = tree.resolve(address)!;
       const inside = tree2 && ipa >> bitsOf(tree2.shape) === 0n;
@@ -216,22 +220,17 @@ function build(regime: Regime, pages: Page[], tableIpa: bigint): Built {
     return tree.root;
   };
 
-  /** Output bits of a stage-1 tree: mostly addresses that stage 2 covers. */
-  const width = (own: number, page: Page) =>
-    tree2 && page.second.mapped ? Math.min(own, Number(bitsOf(tree2.shape))) : own;
   const arm = (regime: ArmStage1, own: Page[], high: boolean): ArmStage1 => {
     const sign = high ? ((1n << 64n) - 1n) ^ ((1n << BigInt(regime.bits)) - 1n) : 0n;
-    const most = Math.min(regime.outputBits, isWide(regime) ? 52 : 48);
-    return { ...regime, root: fill(shapeOfArm(regime), own, sign, width(most, pages[0])) };
+    const width = Math.min(regime.outputBits, isWide(regime) ? 52 : 48);
+    return { ...regime, root: fill(shapeOfArm(regime), own, (va) => va | sign, width) };
   };
 
   let first = regime.stage1;
   if (first?.x86) {
     const shape = shapeOfX86(first.x86.levels);
-    const root = fill(shape, pages, 0n, width(first.x86.maxPhysBits, pages[0]));
-    first = { x86: { ...first.x86, root } };
     const extend = (va: bigint) => BigInt.asUintN(64, BigInt.asIntN(Number(bitsOf(shape)), va));
-    addresses.splice(0, Infinity, ...addresses.map(extend));
+    first = { x86: { ...first.x86, root: fill(shape, pages, extend, first.x86.maxPhysBits) } };
   } else if (first?.low) {
     const { low, high } = first;
     const lower = high ? pages.filter((page) => !page.high) : pages;
@@ -248,7 +247,7 @@ function build(regime: Regime, pages: Page[], tableIpa: bigint): Built {
     }
   }
   const second = stage2 && { ...stage2, root: tree2!.root };
-  return { pages: image.pages, regime: { stage1: first, stage2: second }, addresses, accesses: ACCESSES, image, trees };
+  return { pages: image.pages, regime: { stage1: first, stage2: second }, addresses, accesses: ACCESSES, image };
 }
 
 /** Addresses near the mapped ones, in the other half, with a tag, and anywhere. */

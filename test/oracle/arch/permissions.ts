@@ -10,8 +10,8 @@ import {
   shapeOfArm,
   shapeOfStage2,
   shapeOfX86,
+  Tree,
 } from './build.js';
-import { Tree } from './build.js';
 import { ARM, EPT, X86 } from './encode.js';
 import { type Access, type ArmStage1, type ArmStage2, type Ept, type Regime } from './types.js';
 
