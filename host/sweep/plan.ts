@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { UsageError } from '../../traces/errors.js';
 import { type TraceMetadata } from '../../traces/metadata.js';
 import { TraceReader } from '../../traces/reader.js';
-import { type Cell, expand, type Experiment } from '../config/experiment.js';
+import { type Cell, type Experiment } from '../config/experiment.js';
 import { progress } from '../progress.js';
 import { hashTrace } from '../replay/replay.js';
 import { topologyOf } from '../replay/topology.js';
@@ -59,8 +59,7 @@ export function hashedFiles(manifest: Manifest | null): HashedFile[] {
 }
 
 /** Opens the traces of an experiment and checks its cells. */
-export async function draftSweep(experiment: Experiment): Promise<Draft> {
-  const cells = expand(experiment);
+export async function draftSweep(experiment: Experiment, cells: readonly Cell[]): Promise<Draft> {
   const paths = [...new Set(cells.map(({ trace }) => trace))];
   if (paths.length < experiment.traces.length)
     throw new UsageError(`${experiment.file}: traces: one of them is listed twice`);

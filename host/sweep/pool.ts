@@ -15,6 +15,8 @@ export interface PoolOptions<T extends Task> {
   onProgress?: (rows: number) => void;
   /** Ends the run at once; tasks that had not ended are dropped. */
   signal?: AbortSignal;
+  /** The workers, where they were started beforehand; they are ended when the tasks have. */
+  pool?: Piscina;
   /** A module that exports `run(task): Promise<Outcome>`. */
   workerFile?: string;
 }
@@ -24,12 +26,16 @@ const PROGRESS_MS = 100;
 /** Workers are threads of JavaScript, so they come from the build also when the caller runs from the sources. */
 const WORKER_FILE = join(packageRoot(), 'dist/host/sweep/worker.js');
 
+/** Starts workers. They take a while to load their modules, so whoever has something else to do starts them first. */
+export function startWorkers(threads: number, workerFile = WORKER_FILE): Piscina {
+  return new Piscina({ filename: workerFile, name: 'run', minThreads: threads, maxThreads: threads });
+}
+
 /** Runs the tasks in their order, `jobs` at a time. */
 export async function runTasks<T extends Task>(tasks: readonly T[], options: PoolOptions<T>): Promise<void> {
-  const { onOutcome, onProgress, signal, workerFile = WORKER_FILE } = options;
+  const { onOutcome, onProgress, signal, workerFile } = options;
   if (tasks.length === 0 || signal?.aborted) return;
-  const threads = Math.min(options.jobs, tasks.length);
-  const pool = new Piscina({ filename: workerFile, name: 'run', minThreads: threads, maxThreads: threads });
+  const pool = options.pool ?? startWorkers(Math.min(options.jobs, tasks.length), workerFile);
   let over = false;
   let startFailure = 'no worker could be started';
   const stop = () => {

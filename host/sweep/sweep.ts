@@ -3,7 +3,8 @@
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Experiment } from '../config/experiment.js';
+import { type Piscina } from 'piscina';
+import { expand, type Experiment } from '../config/experiment.js';
 import { number } from '../format.js';
 import { progress } from '../progress.js';
 import { type Manifest } from '../results/manifest.js';
@@ -20,8 +21,8 @@ import {
 import { untilInterrupted } from './interrupt.js';
 import { type Outcome } from './messages.js';
 import { cellHash } from './hash.js';
-import { type DraftCell, draftSweep, hashedFiles, type Plan, type PlannedCell, planSweep } from './plan.js';
-import { runTasks } from './pool.js';
+import { type Draft, type DraftCell, draftSweep, hashedFiles, type Plan, type PlannedCell, planSweep } from './plan.js';
+import { runTasks, startWorkers } from './pool.js';
 import { writeResults } from './results.js';
 import { type CellTask, rowsOf, tasksOf } from './tasks.js';
 
@@ -57,9 +58,24 @@ const SAVE_MS = 1000;
 
 /** Runs what is missing in `dir`; writes results.arrow when every cell is done. */
 export async function runSweep(experiment: Experiment, dir: string, options: SweepOptions): Promise<SweepOutcome> {
-  const { jobs, quiet, workerFile, say = () => {} } = options;
+  const { jobs, workerFile } = options;
   const earlier = earlierManifest(dir);
-  const draft = await draftSweep(experiment);
+  const cells = expand(experiment);
+  const workers = startWorkers(Math.min(jobs, cells.length), workerFile);
+  try {
+    return await sweepWith(workers, await draftSweep(experiment, cells), earlier, dir, options);
+  } finally {
+    await workers.destroy();
+  }
+}
+
+async function sweepWith(
+  workers: Piscina,
+  draft: Draft,
+  earlier: Manifest | null,
+  dir: string,
+  { jobs, quiet, say = () => {} }: SweepOptions,
+): Promise<SweepOutcome> {
   const done = new Set<string>();
   const failures: Failure[] = [];
   let plan = null as Plan | null;
@@ -106,7 +122,7 @@ export async function runSweep(experiment: Experiment, dir: string, options: Swe
     const onOutcome = async (task: CellTask, outcome: Outcome) => keep(task, outcome, await hashing);
     const onProgress = (rowsDone: number) => bar.update(rowsDone);
     try {
-      await runTasks(tasks, { jobs, signal: stop.signal, workerFile, onOutcome, onProgress });
+      await runTasks(tasks, { jobs, pool: workers, signal: stop.signal, onOutcome, onProgress });
       await hashing;
     } catch (error) {
       if (!signal.aborted) throw error;
