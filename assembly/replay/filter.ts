@@ -248,46 +248,59 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
   const cpu = FILTER_CPU(filter, number);
   // With captured frames an empty slot is known by its frame.
   if (cpu.cold && !filter.captured) return row;
+  // Everything that the loop needs in locals: its stores could change any record as far as the compiler knows.
   const context = cpu.context;
+  const hasContext = (columns.mode | columns.asid | columns.vm) != 0;
+  const pageShift = <u64>filter.pageShift;
+  const slotMask = (filter.slots - 1) << 3;
+  const pas = filter.captured ? columns.pa : 0;
   const insns = columns.insns;
-  const storeKind = i8x16.splat(STORE);
+  const number8 = i16x8.splat(<i16>number);
   let fetches: u64 = 0;
   let stores: u64 = 0;
   // A segment's rows have too few instructions to overflow a lane.
   let insnSums = i32x4.splat(0);
+  let cpus = columns.cpu + row * 2;
+  let kind = columns.kind + row;
+  let vas = columns.va + row * 8;
+  let at = filter.looks + filter.lookCount * LOOK_BYTES;
   const first = row;
   memory.copy(WINDOW, changetype<usize>(cpu) + RECENT, 2 * SIDE_BYTES);
-  for (; row + GROUP <= to && isGroup(columns, row, number, context); row += GROUP) {
-    const kinds = v128.load(columns.kind + row);
+  for (; row + GROUP <= to; row += GROUP, cpus += GROUP * 2, kind += GROUP, vas += GROUP * 8) {
+    // One CPU, kinds 0, 1 and 2 only, its context.
+    if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) break;
+    const kinds = v128.load(kind);
+    if (v128.any_true(i8x16.gt_u(kinds, i8x16.splat(STORE)))) break;
+    if (hasContext && !sameContext(columns, row, context)) break;
     const isFetch = i8x16.eq(kinds, i8x16.splat(FETCH));
     putSides(isFetch);
-    runEight(filter, columns, row, 0, cpu, number);
-    runEight(filter, columns, row + 8, 8, cpu, number);
+    if (pas) {
+      filter.lookCount = <u32>(at - filter.looks) / LOOK_BYTES;
+      lookGroup(filter, columns, cpu, number, row);
+      at = filter.looks + filter.lookCount * LOOK_BYTES;
+    } else {
+      if (differences(vas, 0, pageShift - 3, slotMask) >> pageShift) {
+        at = passEight(at, vas, 0, pageShift, slotMask, context, number);
+      }
+      if (differences(vas + 64, 8, pageShift - 3, slotMask) >> pageShift) {
+        at = passEight(at, vas + 64, 8, pageShift, slotMask, context, number);
+      }
+    }
     fetches += popcnt(i8x16.bitmask(isFetch));
-    stores += popcnt(i8x16.bitmask(i8x16.eq(kinds, storeKind)));
+    stores += popcnt(i8x16.bitmask(i8x16.eq(kinds, i8x16.splat(STORE))));
     if (insns) {
       const counted = v128.and(v128.load(insns + row), isFetch);
       insnSums = i32x4.add(insnSums, i32x4.extadd_pairwise_i16x8_u(i16x8.extadd_pairwise_i8x16_u(counted)));
     }
   }
   memory.copy(changetype<usize>(cpu) + RECENT, WINDOW, 2 * SIDE_BYTES);
+  filter.lookCount = <u32>(at - filter.looks) / LOOK_BYTES;
   cpu.fetches += fetches;
   cpu.stores += stores;
   cpu.loads += <u64>(row - first) - fetches - stores;
   cpu.insns += <u64>i32x4.extract_lane(insnSums, 0) + <u64>i32x4.extract_lane(insnSums, 1);
   cpu.insns += <u64>i32x4.extract_lane(insnSums, 2) + <u64>i32x4.extract_lane(insnSums, 3);
   return row;
-}
-
-/** Whether the rows of a group are all of CPU `number` in `context`, of kinds 0, 1 and 2. */
-// @ts-ignore: decorator
-@inline
-function isGroup(columns: BatchColumns, row: u32, number: u32, context: u64): bool {
-  const number8 = i16x8.splat(<i16>number);
-  const cpus = columns.cpu + row * 2;
-  if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) return false;
-  if (v128.any_true(i8x16.gt_u(v128.load(columns.kind + row), i8x16.splat(STORE)))) return false;
-  return !(columns.mode | columns.asid | columns.vm) || sameContext(columns, row, context);
 }
 
 /** Widens the mask of a group's fetches to SIDES. */
@@ -303,29 +316,18 @@ function putSides(isFetch: v128): void {
   v128.store(SIDES, i32x4.extend_high_i16x8_u(high), 48);
 }
 
-/** Passes on those of eight rows from `row`, row `i` of its group, whose page is not in its slot. */
+/** Passes on those of eight rows, the first being row `i` of its group, whose page is not in its slot; returns the end of the look-ups. */
 // @ts-ignore: decorator
 @inline
-function runEight(filter: Filter, columns: BatchColumns, row: u32, i: usize, cpu: FilterCpu, number: u32): void {
-  const pageShift = <u64>filter.pageShift;
-  const slotShift = pageShift - 3;
-  const slotMask = (filter.slots - 1) << 3;
-  const vas = columns.va + row * 8;
-  let different = differences(vas, i, slotShift, slotMask);
-  const pas = filter.captured ? columns.pa : 0;
-  if (pas) {
-    different |= frameDifferences(vas, pas + row * 8, i, changetype<usize>(cpu) + FRAMES, slotShift, slotMask);
-  }
-  if (!(different >> pageShift)) return;
-  if (pas) {
-    for (const end = row + 8; row < end; row++) {
-      const kind = load<u8>(columns.kind + row);
-      look(filter, cpu, WINDOW, number, kind, load<u64>(columns.va + row * 8), load<u64>(pas + row * 8));
-    }
-    return;
-  }
-  const context = cpu.context;
-  let at = filter.looks + filter.lookCount * LOOK_BYTES;
+function passEight(
+  at: usize,
+  vas: usize,
+  i: usize,
+  pageShift: u64,
+  slotMask: u32,
+  context: u64,
+  number: u32,
+): usize {
   at = pass(at, load<u64>(vas, 0), i, pageShift, slotMask, context, number);
   at = pass(at, load<u64>(vas, 8), i + 1, pageShift, slotMask, context, number);
   at = pass(at, load<u64>(vas, 16), i + 2, pageShift, slotMask, context, number);
@@ -334,7 +336,25 @@ function runEight(filter: Filter, columns: BatchColumns, row: u32, i: usize, cpu
   at = pass(at, load<u64>(vas, 40), i + 5, pageShift, slotMask, context, number);
   at = pass(at, load<u64>(vas, 48), i + 6, pageShift, slotMask, context, number);
   at = pass(at, load<u64>(vas, 56), i + 7, pageShift, slotMask, context, number);
-  filter.lookCount = <u32>(at - filter.looks) / LOOK_BYTES;
+  return at;
+}
+
+/** A group where frames are captured: half of it is looked at row by row when a page or a frame in it differs. */
+function lookGroup(filter: Filter, columns: BatchColumns, cpu: FilterCpu, number: u32, row: u32): void {
+  const pageShift = <u64>filter.pageShift;
+  const slotMask = (filter.slots - 1) << 3;
+  const frames = changetype<usize>(cpu) + FRAMES;
+  for (let half: u32 = 0; half < GROUP; half += 8, row += 8) {
+    const vas = columns.va + row * 8;
+    const pas = columns.pa + row * 8;
+    let different = differences(vas, half, pageShift - 3, slotMask);
+    different |= frameDifferences(vas, pas, half, frames, pageShift - 3, slotMask);
+    if (!(different >> pageShift)) continue;
+    for (let i: u32 = 0; i < 8; i++) {
+      const kind = load<u8>(columns.kind + row + i);
+      look(filter, cpu, WINDOW, number, kind, load<u64>(vas + i * 8), load<u64>(pas + i * 8));
+    }
+  }
 }
 
 /** Whether the replay pauses before `row`: it is a phase row other than `taken`. */

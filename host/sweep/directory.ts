@@ -83,7 +83,7 @@ export function manifestOf({ experiment, traces, cells }: Plan, done: ReadonlySe
     core: coreHash(),
     baseline: cells[0].baseline,
     vary: [...Object.keys(experiment.vary), ...Object.keys(experiment.zip)],
-    traces: traces.map(manifestTrace),
+    traces: traces.map((trace, i) => manifestTrace(trace, experiment.traces[i])),
     cells: cells.map(({ index, hash, source, varied }) => ({
       cell: index,
       hash,
@@ -96,10 +96,10 @@ export function manifestOf({ experiment, traces, cells }: Plan, done: ReadonlySe
   };
 }
 
-/** A trace with where it comes from, as far as it says. */
-function manifestTrace({ file, name, records, metadata }: PlannedTrace): Manifest['traces'][number] {
+/** A trace with where it comes from, as far as it says; its path is as the experiment has it. */
+function manifestTrace({ file, name, records, metadata }: PlannedTrace, path: string): Manifest['traces'][number] {
   const { arch, cpus, source } = metadata ?? {};
   const provenance = { arch, cpus, tool: source?.tool, origin: source?.origin };
   const known = Object.entries(provenance).filter(([, value]) => value !== undefined && value !== null);
-  return { path: file.path, name, records, sha256: file.sha256, ...Object.fromEntries(known) };
+  return { path, name, records, sha256: file.sha256, ...Object.fromEntries(known) };
 }
