@@ -146,6 +146,8 @@ export class Probe {
 export class TlbLevel {
   arrayCount: u32;
   probeCount: u32;
+  /** There is one probe, and it finds every page: looking up and entering are one step. */
+  simple: bool;
   /** TlbArray[MAX_ARRAYS]. */
   arrays: usize;
   /** Probe[MAX_SIZES]. */

@@ -5,7 +5,7 @@ import { dirtied } from '../paging/descriptor';
 import { findPage, newLeaf } from '../paging/map';
 import { OWNER } from '../paging/space';
 import { Stat } from '../stats';
-import { insertLevel, invalidatePage, LEVEL, lookupLevel, missesAlways, PROBE, touchLevel } from '../tlb/hierarchy';
+import { insertLevel, invalidatePage, LEVEL, lookupLevel, PROBE, touchLevel } from '../tlb/hierarchy';
 import { ADD, mappedSize, walk } from '../tlb/walk';
 import { Look, LOOK_BYTES, LOOK_FETCH, LOOK_REMAPPED, LOOK_STORE } from './look';
 
@@ -17,9 +17,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
   const blockBytes = lane.cpuBlockBytes;
   const captured = lane.mapping == Mapping.Captured;
   const trackDirty = lane.trackDirty;
-  // With one probe on each side that holds every page, looking an entry up and entering it is one step.
-  const simple =
-    l1i.probeCount == 1 && l1d.probeCount == 1 && !missesAlways(lane, l1i) && !missesAlways(lane, l1d);
+  const simple = l1i.simple && l1d.simple;
   const l1iProbe = PROBE(l1i, 0);
   const l1dProbe = PROBE(l1d, 0);
 
@@ -60,7 +58,8 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
   const context = look.context;
   const l2 = LEVEL(lane, Level.L2);
   if (!l2.arrayCount) return walk(lane, block, look.cpu, va, context, pa);
-  const probe = lookupLevel(l2, block, va, tag);
+  // A hit of the only probe is probe 0.
+  const probe = l2.simple ? <i32>touchLevel(PROBE(l2, 0), block, va, tag) - 1 : lookupLevel(l2, block, va, tag);
   if (probe >= 0) {
     ADD(block, Stat.TlbL2Hit, 1);
     const size = load<i32>(l2.sizeOf + probe * 4);
@@ -68,7 +67,7 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
   }
   ADD(block, Stat.TlbL2Miss, 1);
   const size = walk(lane, block, look.cpu, va, context, pa);
-  insertLevel(l2, block, va, tag, size);
+  if (!l2.simple) insertLevel(l2, block, va, tag, size);
   return size;
 }
 

@@ -72,6 +72,7 @@ export function planLevel(lane: Lane, level: TlbLevel, offset: u32): u32 {
     store<i32>(level.entryOf + size * 4, probe);
     if (probe >= 0) store<i32>(level.sizeOf + probe * 4, level.probeCount > before ? <i32>size : -1);
   }
+  level.simple = level.probeCount == 1 && !missesAlways(lane, level);
   return offset;
 }
 
@@ -140,7 +141,7 @@ export function lookupLevel(level: TlbLevel, block: usize, va: u64, context: u64
 /** Sets with more ways are searched from the front instead of as a whole. */
 const WIDE: u32 = 16;
 
-/** Look-up and insertion in one, for a level where every page is entered for the same probe: true when the entry was there. */
+/** Look-up and insertion in one, for the probe of a simple level: true when the entry was there. */
 // @ts-ignore: decorator
 @inline
 export function touchLevel(probe: Probe, block: usize, va: u64, context: u64): bool {
