@@ -13,7 +13,12 @@ function machine(paging: object, ...vas: bigint[]) {
   const config = resolveConfig({ machine: { cpuNode: [0] }, paging }, 'test');
   const topology = topologyOf(config, { cpuNode: null, cpus: 1 });
   const replayer = new Replayer({ path: 'test', columns: ['cpu', 'kind', 'va'], regions: [] }, [config], [topology]);
-  replayer.feed(batchOf(vas.map((va) => ({ cpu: 0, kind: 2, va })), none));
+  replayer.feed(
+    batchOf(
+      vas.map((va) => ({ cpu: 0, kind: 2, va })),
+      none,
+    ),
+  );
   const { core, lanes } = replayer;
   /** The leaf for `va`, null when it is not mapped. */
   const leaf = (va: bigint): bigint | null => {

@@ -49,7 +49,8 @@ class Machine {
   private count(): Record<string, number> {
     const sum: Record<string, number> = {};
     const [{ counters }] = this.replayer.finish();
-    for (const cpu of countersByKey(counters)) for (const [key, n] of Object.entries(cpu)) sum[key] = (sum[key] ?? 0) + n;
+    for (const cpu of countersByKey(counters))
+      for (const [key, n] of Object.entries(cpu)) sum[key] = (sum[key] ?? 0) + n;
     return sum;
   }
 }
@@ -124,7 +125,10 @@ describe('Arm', () => {
   it('TLBI VAE1IS removes a page of the ASID on all CPUs, global pages whatever the ASID', () => {
     const machine = new Machine(arm);
     const elsewhere = { ...a1, cpu: 1 };
-    expect(lost(machine, [a1, a1Other, a2, elsewhere], () => machine.invalidate('TlbiVa', a1))).toEqual([a1, elsewhere]);
+    expect(lost(machine, [a1, a1Other, a2, elsewhere], () => machine.invalidate('TlbiVa', a1))).toEqual([
+      a1,
+      elsewhere,
+    ]);
     expect(lost(machine, [kernel, a1], () => machine.invalidate('TlbiVa', { ...kernel, asid: 9 }))).toEqual([kernel]);
   });
 
@@ -139,7 +143,10 @@ describe('Arm', () => {
 
   it('VAAE1 removes a page of every ASID', () => {
     const machine = new Machine(arm);
-    expect(lost(machine, [a1, a1Other, a2], () => machine.invalidate('TlbiVaAnyAsid', { va: a1.va }))).toEqual([a1, a2]);
+    expect(lost(machine, [a1, a1Other, a2], () => machine.invalidate('TlbiVaAnyAsid', { va: a1.va }))).toEqual([
+      a1,
+      a2,
+    ]);
   });
 
   it('a range removes its pages and no other', () => {

@@ -8,7 +8,14 @@ import { type Core, instantiateCore, type Pointer } from '../../host/core/instan
 import { type Case, malformed, wellFormed } from '../oracle/arch/arbitrary.js';
 import { permissionCases } from '../oracle/arch/permissions.js';
 import { translate } from '../oracle/arch/translate.js';
-import { type Access, type ArmTables, type ArmStage1, type Memory, type Outcome, type Regime } from '../oracle/arch/types.js';
+import {
+  type Access,
+  type ArmTables,
+  type ArmStage1,
+  type Memory,
+  type Outcome,
+  type Regime,
+} from '../oracle/arch/types.js';
 
 type Pages = Case['pages'];
 
@@ -50,14 +57,28 @@ function regimeOf(core: Core, { stage1, stage2 }: Regime): Pointer {
   const regime = core.createRegime();
   if (stage1?.x86) {
     const { root, levels, maxPhysBits, wp, smep, smap, nxe } = stage1.x86;
-    core.setX86(regime, root, levels, maxPhysBits, bits(core, { WriteProtect: wp, Smep: smep, Smap: smap, NoExecute: nxe }));
+    core.setX86(
+      regime,
+      root,
+      levels,
+      maxPhysBits,
+      bits(core, { WriteProtect: wp, Smep: smep, Smap: smap, NoExecute: nxe }),
+    );
   }
   if (stage1?.low) addStage1(core, regime, false, stage1.low);
   if (stage1?.high) addStage1(core, regime, true, stage1.high);
   if (stage2?.kind === 'ept') core.setEpt(regime, stage2.root, stage2.levels, stage2.maxPhysBits);
   if (stage2?.kind === 'arm') {
     const controls = armControls(core, stage2, { Xnx: stage2.xnx });
-    core.setArmStage2(regime, stage2.root, pageShift(stage2), stage2.bits, stage2.startLevel, stage2.outputBits, controls);
+    core.setArmStage2(
+      regime,
+      stage2.root,
+      pageShift(stage2),
+      stage2.bits,
+      stage2.startLevel,
+      stage2.outputBits,
+      controls,
+    );
   }
   return regime;
 }
@@ -73,7 +94,12 @@ const KINDS = { read: 'Read', write: 'Write', fetch: 'Fetch' } as const;
 
 /** What the core answers, in the oracle's terms. */
 function answer(core: Core, regime: Pointer, address: bigint, access: Access | null) {
-  const code = core.translate(regime, address, core.Access[access ? KINDS[access.kind] : 'Probe'], access?.user ?? false);
+  const code = core.translate(
+    regime,
+    address,
+    core.Access[access ? KINDS[access.kind] : 'Probe'],
+    access?.user ?? false,
+  );
   const name = Object.keys(core.Outcome).find((member) => core.Outcome[member] === code)!;
   const status = STATUS[name];
   const shift = core.outcomePageShift();
@@ -106,7 +132,14 @@ function expected(memory: Memory, regime: Regime, address: bigint, access: Acces
   }
 }
 
-function agree(core: Core, pages: Pages, regime: Regime, pointer: Pointer, address: bigint, access: Access | null): void {
+function agree(
+  core: Core,
+  pages: Pages,
+  regime: Regime,
+  pointer: Pointer,
+  address: bigint,
+  access: Access | null,
+): void {
   const memory: Memory = (pa) => pages.get(pa - (pa % 4096n))?.[Number((pa % 4096n) / 8n)] ?? null;
   const wanted = expected(memory, regime, address, access);
   const got = answer(core, pointer, address, access);
