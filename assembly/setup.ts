@@ -141,13 +141,7 @@ export function setPlacement(lane: Lane, data: Policy, dataNode: u32, tables: Po
   lane.tableNode = tableNode;
 }
 
-export function setReplay(
-  lane: Lane,
-  mapping: Mapping,
-  trackDirty: bool,
-  splitPages: bool,
-  globalKernel: bool,
-): void {
+export function setReplay(lane: Lane, mapping: Mapping, trackDirty: bool, splitPages: bool, globalKernel: bool): void {
   lane.globalKernel = globalKernel;
   lane.mapping = mapping;
   lane.trackDirty = trackDirty;

@@ -31,7 +31,8 @@ function program(): Command {
     .showHelpAfterError('(nodewalk COMMAND --help shows examples)')
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
-  for (const command of [convert, info, replay, sweep, report, compare, translate, explain, presets]) command.register(root);
+  for (const command of [convert, info, replay, sweep, report, compare, translate, explain, presets])
+    command.register(root);
   for (const command of [root, ...root.commands]) command.exitOverride();
   return root;
 }

@@ -4,6 +4,7 @@
 
 import { allocate } from './arena';
 
+
 @unmanaged
 class Frame {
   /** Frame number plus one; 0: free. */
@@ -39,7 +40,7 @@ export function imageAt(pa: u64): usize {
 }
 
 function slot(table: usize, tableMask: u32, key: u64): Frame {
-  let i = <u32>((key * 0x9e37_79b9_7f4a_7c15) >> 32) & tableMask;
+  let i = (<u32>((key * 0x9e37_79b9_7f4a_7c15) >> 32)) & tableMask;
   while (true) {
     const frame = changetype<Frame>(table + i * FRAME_BYTES);
     if (!frame.key || frame.key == key) return frame;

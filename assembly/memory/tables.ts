@@ -45,7 +45,7 @@ export function takePages(pool: TablePool, count: u32): u32 {
   const to = (<u64>pool.pages) << pool.pageShift;
   if ((to - 1) >> CHUNK_SHIFT >= <u64>pool.room) unreachable();
   for (let chunk = from >> CHUNK_SHIFT; chunk <= (to - 1) >> CHUNK_SHIFT; chunk++) {
-    const slot = pool.chunks + (<usize>chunk << 2);
+    const slot = pool.chunks + ((<usize>chunk) << 2);
     if (!load<u32>(slot)) store<u32>(slot, <u32>allocate(1 << CHUNK_SHIFT));
   }
   return first;

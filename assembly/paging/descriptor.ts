@@ -221,8 +221,7 @@ function armReadOnly(stage: Stage, leaf: u64): bool {
 
 function armSingle(stage: Stage, leaf: u64, limits: u64): u32 {
   const writable = !armReadOnly(stage, leaf) && !(limits & AP_TABLE_READ_ONLY);
-  const executable =
-    !(leaf & UXN) && !(limits & UXN_TABLE) && !(writable && HAS(stage, Control.WriteExecuteNever));
+  const executable = !(leaf & UXN) && !(limits & UXN_TABLE) && !(writable && HAS(stage, Control.WriteExecuteNever));
   let permissions: u32 = Permission.UserRead | Permission.KernelRead;
   if (writable) permissions |= Permission.UserWrite | Permission.KernelWrite;
   if (executable) permissions |= Permission.UserFetch | Permission.KernelFetch;

@@ -57,7 +57,7 @@ function find(lane: Lane, context: u64): Space {
 }
 
 function slot(table: usize, mask: u32, context: u64): Space {
-  let i = <u32>((context * 0x9e37_79b9_7f4a_7c15) >> 32) & mask;
+  let i = (<u32>((context * 0x9e37_79b9_7f4a_7c15) >> 32)) & mask;
   while (true) {
     const space = changetype<Space>(table + i * SPACE_BYTES);
     if (!space.used || space.context == context) return space;

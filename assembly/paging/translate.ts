@@ -169,7 +169,8 @@ export function translate(regime: Regime, address: u64, access: Access, user: bo
   last.permissions = Permission.All;
   clearResult(last.stage1);
   clearResult(last.stage2);
-  last.outcome = regime.low || regime.high ? twoStages(regime, address, access, user) : onlyStage2(regime, address, access, user);
+  last.outcome =
+    regime.low || regime.high ? twoStages(regime, address, access, user) : onlyStage2(regime, address, access, user);
   return last.outcome;
 }
 
@@ -317,7 +318,8 @@ function check(
 }
 
 function permissionFor(access: Access, user: bool): u32 {
-  const ofUser: u32 = access == Access.Read ? Permission.UserRead : access == Access.Write ? Permission.UserWrite : Permission.UserFetch;
+  const ofUser: u32 =
+    access == Access.Read ? Permission.UserRead : access == Access.Write ? Permission.UserWrite : Permission.UserFetch;
   // The kernel's bits stand three above the user's.
   return user ? ofUser : ofUser << 3;
 }
@@ -359,7 +361,7 @@ function armCode(outcome: Outcome, level: i32): u32 {
   if (level < 0) return outcome == Outcome.AddressSize ? 0b101001 : 0b101011;
   const kind: u32 =
     outcome == Outcome.AddressSize ? 0 : outcome == Outcome.Fault ? 1 : outcome == Outcome.AccessFlag ? 2 : 3;
-  return (kind << 2) | <u32>level;
+  return (kind << 2) | (<u32>level);
 }
 
 function note(stage: u32, level: i32, tablePa: u64, entryPa: u64, entry: u64): void {

@@ -16,9 +16,9 @@ const GUEST_CHUNKS: u32 = 4096;
 @inline
 export function vmOf(lane: Lane, context: u64): Vm | null {
   if (!lane.stage2) return null;
-  const regime = <u32>(context >> 8) & 0xff;
+  const regime = (<u32>(context >> 8)) & 0xff;
   if (regime & REGIME_HYPERVISOR && !(regime & REGIME_GUEST)) return null;
-  return findVm(lane, <u32>(context >> 16) & 0xffff);
+  return findVm(lane, (<u32>(context >> 16)) & 0xffff);
 }
 
 function findVm(lane: Lane, number: u32): Vm {

@@ -140,7 +140,7 @@ const SIDES: usize = memory.data(64, 16);
 // @ts-ignore: decorator
 @inline
 function OFFSET(va: u64, i: usize, slotShift: u64, slotMask: u32): usize {
-  return (<u32>(va >> slotShift) & slotMask) | load<u32>(SIDES + i * 4);
+  return ((<u32>(va >> slotShift)) & slotMask) | load<u32>(SIDES + i * 4);
 }
 
 /**
@@ -319,15 +319,7 @@ function putSides(isFetch: v128): void {
 /** Passes on those of eight rows, the first being row `i` of its group, whose page is not in its slot; returns the end of the look-ups. */
 // @ts-ignore: decorator
 @inline
-function passEight(
-  at: usize,
-  vas: usize,
-  i: usize,
-  pageShift: u64,
-  slotMask: u32,
-  context: u64,
-  number: u32,
-): usize {
+function passEight(at: usize, vas: usize, i: usize, pageShift: u64, slotMask: u32, context: u64, number: u32): usize {
   at = pass(at, load<u64>(vas, 0), i, pageShift, slotMask, context, number);
   at = pass(at, load<u64>(vas, 8), i + 1, pageShift, slotMask, context, number);
   at = pass(at, load<u64>(vas, 16), i + 2, pageShift, slotMask, context, number);
@@ -479,7 +471,7 @@ function emptySlots(filter: Filter, recent: usize, vpn: u64): u64 {
     const slot = SLOT(recent, 0, side, vpn, mask);
     if (load<u64>(slot) >> filter.pageShift != vpn) continue;
     sides |= 1 << side;
-    store<u64>(slot, EMPTY_SLOT(filter, <u32>vpn & mask));
+    store<u64>(slot, EMPTY_SLOT(filter, (<u32>vpn) & mask));
   }
   return sides;
 }

@@ -126,15 +126,7 @@ export function unmap(lane: u32, mode: u8, asid: u32, vm: u16, va: u64): bool {
 }
 
 /** Changes the permissions of the page at `va` in a lane's tables; false when there is none. */
-export function protect(
-  lane: u32,
-  mode: u8,
-  asid: u32,
-  vm: u16,
-  va: u64,
-  writable: bool,
-  executable: bool,
-): bool {
+export function protect(lane: u32, mode: u8, asid: u32, vm: u16, va: u64, writable: bool, executable: bool): bool {
   return protectPage(LANE(lane), CONTEXT(mode, asid, vm), va, writable, executable);
 }
 

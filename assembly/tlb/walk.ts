@@ -9,21 +9,13 @@ import { rootSlot } from '../paging/space';
 import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
 import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
 import { Stat } from '../stats';
-import {
-  CACHE,
-  insertCache,
-  IPA_CACHE,
-  lookupCache,
-  NEXT,
-  STAGE1_CACHES,
-  STAGE2_CACHES,
-} from './walkcache';
+import { CACHE, insertCache, IPA_CACHE, lookupCache, NEXT, STAGE1_CACHES, STAGE2_CACHES } from './walkcache';
 
 /** Adds `n` to a counter of the CPU whose block is given: its counters come first in the block. */
 // @ts-ignore: decorator
 @inline
 export function ADD(block: usize, stat: Stat, n: u64): void {
-  const counter = block + (<usize>stat << 3);
+  const counter = block + ((<usize>stat) << 3);
   store<u64>(counter, load<u64>(counter) + n);
 }
 

@@ -84,14 +84,7 @@ function putFirst(first: usize, entry: usize, tag: u64, context: u64, next: u64)
 }
 
 /** Removes the entries for addresses in [from, last] whose context agrees with the given one in the bits of `mask`. */
-export function removeFromCache(
-  cache: WalkCache,
-  block: usize,
-  from: u64,
-  last: u64,
-  context: u64,
-  mask: u64,
-): void {
+export function removeFromCache(cache: WalkCache, block: usize, from: u64, last: u64, context: u64, mask: u64): void {
   const begin = block + cache.offset;
   const end = begin + cache.entries * ENTRY_BYTES;
   let to = begin;

@@ -47,13 +47,7 @@ interface CoreFunctions {
   setPageSizes(lane: Pointer, defaultSize: number, usedSizes: number): void;
   addPageRule(lane: Pointer, from: bigint, last: bigint, size: number): void;
   setPlacement(lane: Pointer, data: number, dataNode: number, tables: number, tableNode: number): void;
-  setReplay(
-    lane: Pointer,
-    mapping: number,
-    trackDirty: boolean,
-    splitPages: boolean,
-    globalKernel: boolean,
-  ): void;
+  setReplay(lane: Pointer, mapping: number, trackDirty: boolean, splitPages: boolean, globalKernel: boolean): void;
   startLane(lane: Pointer): void;
   replayRows(from: number, to: number): number;
   replayStatus(): number;
@@ -151,7 +145,6 @@ const UNSIGNED = [
 
 /** Numbers that the core exports. */
 const CONSTANTS = ['IPA_CACHE', 'STAGE1_CACHES', 'STAGE2_CACHES'] as const;
-
 
 /** An instance: the functions, and the enums and constants as plain numbers. */
 export type Core = CoreFunctions &

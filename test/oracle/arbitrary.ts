@@ -429,7 +429,14 @@ function scenarioOf(
 
 /** Random replays of all kinds, about half of them in two stages; captured mapping has one. */
 export const scenario: fc.Arbitrary<Scenario> = fc
-  .tuple(geometry, fc.option(stage2, { freq: 3 }), replay, cpuNodes, columns, oneOf<'none' | 'kernel'>('none', 'none', 'kernel'))
+  .tuple(
+    geometry,
+    fc.option(stage2, { freq: 3 }),
+    replay,
+    cpuNodes,
+    columns,
+    oneOf<'none' | 'kernel'>('none', 'none', 'kernel'),
+  )
   .chain(([shape, second, options, cpuNode, columns, global]) => {
     const captured = options.mapping === 'captured';
     return scenarioOf(shape, captured ? null : second, options, cpuNode, columns, captured ? 'none' : global);

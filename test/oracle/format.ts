@@ -115,7 +115,7 @@ function x86Common(levels: Level[]): Omit<Format, 'tableDescriptor' | 'leafDescr
     rootTables: 1,
     baseShift: 12n,
     rootOf: () => 0,
-    isUpper: (va) => (va >> 63n & 1n) === 1n,
+    isUpper: (va) => ((va >> 63n) & 1n) === 1n,
     isTable: (value, { level }) => level > 1 && (value & X86.PS) === 0n,
     leafOf: (_value, level) => leaves.find((leaf) => leaf.level === level)!,
     tablePa: (value) => address(value, 12n),

@@ -95,7 +95,10 @@ test('labels are short, and long where short ones would be the same', () => {
   expect(keys.map((key) => shortKey(key, keys))).toEqual(['tlb.l2.ways', 'memory.tables', 'replay.tables']);
   expect(cellLabel({ a: { node: 1 }, b: null, c: '4K' }, ['a', 'b', 'c'])).toBe('{node:1} · none · 4K');
   // TLB arrays read as people write them: sets x ways, and the sizes where they are stated.
-  const l2 = [{ sets: 128, ways: 8, pages: ['4K', '2M'] }, { sets: 1, ways: 16, pages: null }];
+  const l2 = [
+    { sets: 128, ways: 8, pages: ['4K', '2M'] },
+    { sets: 1, ways: 16, pages: null },
+  ];
   expect(cellLabel({ l2 }, ['l2'])).toBe('128×8 4K/2M + 1×16');
 });
 
