@@ -14,10 +14,10 @@ import { Format, Stage } from '../layout';
 /** Control bits of a stage: what the registers beside the root turn on. */
 export enum Control {
   // x86: CR0.WP, CR4.SMEP, CR4.SMAP, EFER.NXE
-  WriteProtect = 1,
-  Smep = 2,
-  Smap = 4,
-  NoExecute = 8,
+  WriteProtect = 1024,
+  Smep = 2048,
+  Smap = 4096,
+  NoExecute = 8192,
   // Arm: TCR/VTCR.DS, 52-bit addresses with 64K, HA, HD, one privilege (EL2), SCTLR.WXN, HPD, TBI, EPD, FEAT_XNX
   Ds = 1,
   Lpa = 2,
