@@ -27,6 +27,7 @@ export function contradictions(config: Config): Problem[] {
     ...foreignWalkCaches(config),
     ...pagePolicy(config),
     ...secondStage(config),
+    ...globalPages(config),
   ];
 }
 
@@ -178,6 +179,12 @@ function pagePolicy({ paging, replay }: Config): Problem[] {
     return [];
   });
   return [...found, ...ranges(rules)];
+}
+
+function globalPages({ paging, replay }: Config): Problem[] {
+  if (paging.global === 'none' || replay.mapping !== 'captured') return [];
+  const advice = 'captured pages belong to the context of their row; use replay.mapping demand or paging.global: none';
+  return [problem('paging.global', `kernel contradicts replay.mapping captured: ${advice}`)];
 }
 
 function secondStage({ paging, replay }: Config): Problem[] {

@@ -127,6 +127,11 @@ test.each<[string, unknown, RegExp]>([
   ['an address above 64 bits', rules({ from: `0x1${'0'.repeat(16)}`, size: '2M' }), /rules\.0\.from: .*below 2\^64/],
 
   [
+    'captured frames of global pages',
+    { replay: { mapping: 'captured' }, paging: { global: 'kernel' } },
+    /paging\.global: kernel contradicts replay\.mapping captured/,
+  ],
+  [
     'captured large pages',
     { replay: { mapping: 'captured' }, paging: { pageSize: '2M' } },
     /paging\.pageSize: 2M .*replay\.mapping captured/,

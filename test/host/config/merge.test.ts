@@ -63,6 +63,7 @@ describe('paging', () => {
       granule: '16K',
       vaBits: 48,
       stage2: null,
+      global: 'none',
       pageSize: { default: '16K', rules: [] },
     });
   });
