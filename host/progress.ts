@@ -34,7 +34,6 @@ export function progress(label: string, total: number | null, options: ProgressO
     barIncompleteChar: '.',
     fps: 1000 / REDRAW_MS,
     clearOnComplete: true,
-    hideCursor: true,
   });
   bar.start(total ?? 1, 0, { rate: '0', done: '0' });
   return {

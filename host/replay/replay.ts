@@ -20,6 +20,9 @@ export interface ReplayOptions {
   signal?: AbortSignal;
 }
 
+/** What is known of a trace before its rows are read. */
+export type TraceFacts = Pick<TraceReader, 'path' | 'columns' | 'metadata'>;
+
 /** A configuration with its machine, and where its results go. */
 interface Cell {
   config: Config;
@@ -38,7 +41,7 @@ export async function replayTrace(
     const { metadata, rows } = reader;
     const trace = { cpuNode: metadata?.cpuNode ?? null, cpus: metadata?.cpus ?? (await countCpus(reader)) };
     const cells = configs.map((config, index) => ({ config, topology: topologyOf(config, trace), index }));
-    for (const { config } of cells) requireColumns(reader, config);
+    for (const { config } of cells) requireOf(reader, config);
 
     const started = performance.now();
     const source = { path, columns: replayedColumns(reader.columns, configs), regions: metadata?.regions ?? [] };
@@ -95,21 +98,21 @@ async function countCpus(reader: TraceReader): Promise<number> {
   return highest + 1;
 }
 
-/** What the configuration reads must be in the trace. */
-function requireColumns(reader: TraceReader, { replay }: Config): void {
+/** Throws when a configuration asks for what the trace does not have. */
+export function requireOf({ path, columns, metadata }: TraceFacts, { replay }: Config): void {
   const missing = (column: string, key: string) =>
     new InputError({
-      source: reader.path,
+      source: path,
       expected: `a column "${column}", which ${key} replays`,
-      found: `the columns ${reader.columns.join(', ')}`,
+      found: `the columns ${columns.join(', ')}`,
       advice: `leave ${key.split(':')[0]} at its default, or convert a capture that has it`,
     });
-  if (replay.mapping === 'captured' && !reader.columns.includes('pa')) throw missing('pa', 'replay.mapping: captured');
-  if (replay.splitPages && !reader.columns.includes('size')) throw missing('size', 'replay.splitPages: true');
-  const known = new Set((reader.metadata?.phases ?? []).map(({ number }) => number));
+  if (replay.mapping === 'captured' && !columns.includes('pa')) throw missing('pa', 'replay.mapping: captured');
+  if (replay.splitPages && !columns.includes('size')) throw missing('size', 'replay.splitPages: true');
+  const known = new Set((metadata?.phases ?? []).map(({ number }) => number));
   const unknown = replay.phases?.find((phase) => known.size > 0 && !known.has(phase));
   if (unknown !== undefined)
-    throw new UsageError(`replay.phases: ${reader.path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
+    throw new UsageError(`replay.phases: ${path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
 }
 
 /** Bytes that are hashed before others get their turn. */

@@ -5,12 +5,13 @@
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { z } from 'zod';
-import { UsageError } from '../../traces/errors.js';
+import { type ColumnName } from '../../traces/batch.js';
+import { NodewalkError, UsageError } from '../../traces/errors.js';
 import { type TraceMetadata } from '../../traces/metadata.js';
 import { TraceReader } from '../../traces/reader.js';
 import { type Cell, type Experiment } from '../config/experiment.js';
 import { progress } from '../progress.js';
-import { hashTrace } from '../replay/replay.js';
+import { hashTrace, requireOf } from '../replay/replay.js';
 import { topologyOf } from '../replay/topology.js';
 import { type Manifest } from '../results/manifest.js';
 import { cellHash } from './hash.js';
@@ -25,6 +26,7 @@ export interface DraftTrace {
   /** The file's own name; where two traces share it, the path as the experiment has it. */
   name: string;
   records: number;
+  columns: readonly ColumnName[];
   metadata: TraceMetadata | null;
 }
 
@@ -70,7 +72,7 @@ export async function draftSweep(experiment: Experiment, cells: readonly Cell[])
       return { path, name: clash ? experiment.traces[i] : names[i], ...(await openTrace(path)) };
     }),
   );
-  for (const cell of cells) checkMachine(cell, traces[paths.indexOf(cell.trace)].metadata, experiment);
+  for (const cell of cells) checkCell(cell, traces[paths.indexOf(cell.trace)], experiment);
   return {
     experiment,
     traces,
@@ -93,24 +95,29 @@ export async function planSweep(
   return { experiment: draft.experiment, traces, cells };
 }
 
-async function openTrace(path: string): Promise<Pick<DraftTrace, 'records' | 'metadata'>> {
+async function openTrace(path: string): Promise<Pick<DraftTrace, 'records' | 'columns' | 'metadata'>> {
   const reader = await TraceReader.open(path);
   await reader.close();
-  return { records: reader.rows, metadata: reader.metadata };
+  return { records: reader.rows, columns: reader.columns, metadata: reader.metadata };
 }
 
-/** A machine must have the CPUs of the trace, and the nodes that its own placement names. */
-function checkMachine({ index, config, trace }: Cell, metadata: TraceMetadata | null, { file }: Experiment): void {
+/**
+ * A machine must have the CPUs of the trace and the nodes that its own placement names, and what is replayed must be in the
+ * trace.
+ */
+function checkCell({ index, config, trace }: Cell, source: DraftTrace, { file }: Experiment): void {
+  const { metadata } = source;
   // A foreign trace does not say how many CPUs it has; the replay counts them.
   const cpus = metadata?.cpus ?? 1;
   try {
+    requireOf(source, config);
     const { cpuNode } = topologyOf(config, { cpuNode: metadata?.cpuNode ?? null, cpus });
     if (cpuNode.length >= cpus) return;
     throw new UsageError(
       `expected a machine with the ${cpus} CPUs of ${trace}, found one with ${cpuNode.length}; set machine.cpus or machine.cpuNode`,
     );
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+    if (!(error instanceof NodewalkError)) throw error;
     throw new UsageError(`${file}: cell ${index}: ${error.message}`, { cause: error });
   }
 }
