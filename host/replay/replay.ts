@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { type ColumnName } from '../../traces/batch.js';
 import { InputError, UsageError } from '../../traces/errors.js';
 import { TraceReader } from '../../traces/reader.js';
 import { type Config } from '../config/schema.js';
@@ -21,7 +22,7 @@ export interface ReplayOptions {
 }
 
 /** What is known of a trace before its rows are read. */
-export type TraceFacts = Pick<TraceReader, 'path' | 'columns' | 'metadata'>;
+export type TraceFacts = Readonly<Pick<TraceReader, 'path' | 'metadata'>> & { readonly columns: readonly ColumnName[] };
 
 /** A configuration with its machine, and where its results go. */
 interface Cell {
