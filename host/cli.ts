@@ -17,7 +17,7 @@ import { packageVersion } from './paths.js';
 
 const EXAMPLES = `
 Examples:
-  valgrind --tool=lackey --trace-mem=yes ls 2>&1 | nodewalk convert - -o ls.arrow
+  valgrind --tool=lackey --trace-mem=yes --log-fd=9 ls 9>&1 >/dev/null | nodewalk convert - -o ls.arrow
   nodewalk replay ls.arrow --config haswell-ep --set machine.tlb.l2.ways=16
   nodewalk sweep demo -o out/demo
 
