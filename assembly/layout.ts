@@ -39,6 +39,7 @@ export enum Status {
   Done,
   UnknownKind,
   CpuOutsideMachine,
+  GuestMemoryFull,
 }
 
 /** Kinds of rows, as in the trace's `kind` column. */
@@ -195,6 +196,7 @@ export class Lane {
   /** PageRule[ruleCount]. */
   rules: usize;
   ruleCount: u32;
+  ruleRoom: u32;
 
   // Memory
   dataPolicy: Policy;
@@ -209,6 +211,8 @@ export class Lane {
   tables: TablePool;
   /** The virtual machines, with two stages. */
   vms: Vm | null;
+  /** A guest ran out of intermediate addresses, or a node of frames for guests. */
+  memoryFull: bool;
   /** Address spaces: an open-addressing table of Space (paging/space.ts). */
   spaces: usize;
   spaceMask: u32;

@@ -24,7 +24,8 @@ import {
   STAGE2_CACHES,
 } from './tlb/walkcache';
 
-const MAX_RULES: u32 = 4096;
+/** Page rules that there is room for at first. */
+const FIRST_RULES: u32 = 16;
 
 /** A new machine of `cpus` CPUs, all on node 0, and `nodes` nodes, all at latency 0. */
 export function createLane(cpus: u32, nodes: u32): Lane {
@@ -125,8 +126,12 @@ export function setPageSizes(lane: Lane, defaultSize: u32, usedSizes: u32): void
 
 /** Pages of the given size number in [from, last]; rules are asked in the order in which they were added. */
 export function addPageRule(lane: Lane, from: u64, last: u64, size: u32): void {
-  if (!lane.rules) lane.rules = allocate(MAX_RULES * offsetof<PageRule>());
-  assert(lane.ruleCount < MAX_RULES);
+  if (lane.ruleCount == lane.ruleRoom) {
+    const old = lane.rules;
+    lane.ruleRoom = lane.ruleRoom ? lane.ruleRoom * 2 : FIRST_RULES;
+    lane.rules = allocate(lane.ruleRoom * offsetof<PageRule>());
+    memory.copy(lane.rules, old, lane.ruleCount * offsetof<PageRule>());
+  }
   const rule = changetype<PageRule>(lane.rules + lane.ruleCount++ * offsetof<PageRule>());
   rule.from = from;
   rule.last = last;

@@ -1,9 +1,10 @@
 // Makes a trace of files in another format: several inputs of one format become one trace, in the order given.
 
+import { existsSync, realpathSync } from 'node:fs';
 import { type Batch } from './batch.js';
 import { countRows, noRows, type RowCounts } from './counts.js';
 import { detectFormat, formatNamed } from './detect.js';
-import { InputError } from './errors.js';
+import { InputError, UsageError } from './errors.js';
 import { type Parsed, type TraceFormat } from './format.js';
 import { openInput, type Input, type InputDigest } from './input.js';
 import { metadataWith, type TraceMetadata } from './metadata.js';
@@ -33,6 +34,10 @@ export async function convert(
   options: ConvertOptions = {},
 ): Promise<Converted> {
   const inputs: Input[] = [];
+  for (const path of paths) {
+    if (path !== '-' && existsSync(path) && existsSync(output) && realpathSync(path) === realpathSync(output))
+      throw new UsageError(`${output}: expected an output that is not one of the inputs; name another with -o`);
+  }
   try {
     for (const path of paths) inputs.push(await openInput(path));
     const format = options.from ? formatNamed(options.from) : commonFormat(inputs);

@@ -27,6 +27,9 @@ export function allocateFrame(lane: Lane, cpuNode: u32, address: u64, shift: u32
     policy == Policy.Interleave ? <u32>((address >> shift) % <u64>lane.nodes) : policy == Policy.Node ? node : cpuNode;
   const next = lane.nextData + home * 8;
   const pa = takeAligned(load<u64>(next), shift);
-  store<u64>(next, pa + ((<u64>1) << shift));
+  const end = pa + ((<u64>1) << shift);
+  store<u64>(next, end);
+  // Behind a guest's table there must be a frame of the node that it is counted on.
+  if (lane.stage2 && end > (<u64>home + 1) << NODE_SHIFT) lane.memoryFull = true;
   return pa;
 }

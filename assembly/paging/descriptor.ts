@@ -312,5 +312,6 @@ export function protectedLeaf(stage: Stage, leaf: u64, writable: bool, executabl
 
 /** A stage-1 leaf as hardware leaves it after a store. */
 export function dirtied(stage: Stage, leaf: u64): u64 {
-  return stage.format == Format.X86 ? leaf | D : leaf & ~AP_READ_ONLY;
+  if (stage.format == Format.X86) return leaf & RW ? leaf | D : leaf;
+  return leaf & DBM ? leaf & ~AP_READ_ONLY : leaf;
 }

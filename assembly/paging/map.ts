@@ -7,7 +7,7 @@ import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
 import { IS_UPPER, rootSlot } from './space';
 import { ENTRY_AT } from './stage';
-import { mapIpa, stage2Address, stage2Leaf, vmOf } from './vm';
+import { guestPages, mapIpa, stage2Address, stage2Leaf, vmOf } from './vm';
 
 // @ts-ignore: decorator
 @inline
@@ -90,6 +90,8 @@ function guestPage(lane: Lane, vm: Vm, size: u32): u64 {
   const shift = SIZE(lane, size).shift;
   const ipa = takeAligned(vm.nextPage, shift);
   vm.nextPage = ipa + ((<u64>1) << shift);
+  // The pages have the upper half of the intermediate addresses.
+  if (vm.nextPage > guestPages(lane) * 2) lane.memoryFull = true;
   return ipa;
 }
 

@@ -432,7 +432,7 @@ function look(filter: Filter, cpu: FilterCpu, recent: usize, number: u32, kind: 
   let remapped: bool = false;
   if (filter.captured) {
     remapped = noteFrame(filter.pages, vpn, cpu.context, pa == PA_UNKNOWN ? PA_UNKNOWN : pa >> pageShift);
-    if (remapped) forgetPage(filter, vpn);
+    if (remapped) forgetPage(filter, vpn, cpu, recent);
   }
   cpu.cold &= ~(1 << side);
   store<u64>(slot, va);
@@ -448,11 +448,12 @@ function look(filter: Filter, cpu: FilterCpu, recent: usize, number: u32, kind: 
 }
 
 /** Empties every CPU's slots that hold the page `vpn`: its entries are about to leave every TLB. */
-function forgetPage(filter: Filter, vpn: u64): void {
+function forgetPage(filter: Filter, vpn: u64, running: FilterCpu, recent: usize): void {
   const mask = filter.slots - 1;
   for (let n: u32 = 0; n < filter.cpus; n++) {
     const cpu = FILTER_CPU(filter, n);
-    const sides = emptySlots(filter, changetype<usize>(cpu) + RECENT, vpn);
+    // While a group runs, the slots of its CPU are in the window.
+    const sides = emptySlots(filter, cpu == running ? recent : changetype<usize>(cpu) + RECENT, vpn);
     if (filter.slots == 1) cpu.cold |= sides;
     for (let side: u32 = 0; side < 2; side++) {
       if ((sides >> side) & 1) store<u64>(SLOT(changetype<usize>(cpu), FRAMES, side, vpn, mask), NO_FRAME);
@@ -460,7 +461,6 @@ function forgetPage(filter: Filter, vpn: u64): void {
     const stored = SLOT(changetype<usize>(cpu), STORED, 0, vpn, mask);
     if (load<u64>(stored) == vpn) store<u64>(stored, NO_VPN);
   }
-  emptySlots(filter, WINDOW, vpn);
 }
 
 /** Empties the slots at `recent` that hold `vpn`; returns a bit for each side that did. */

@@ -63,7 +63,7 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
   if (probe >= 0) {
     ADD(block, Stat.TlbL2Hit, 1);
     const size = load<i32>(l2.sizeOf + probe * 4);
-    return size < 0 ? mappedSize(lane, va, context) : size;
+    return size < 0 ? max(mappedSize(lane, va, context), 0) : size;
   }
   ADD(block, Stat.TlbL2Miss, 1);
   const size = walk(lane, block, look.cpu, va, context, pa);
@@ -73,7 +73,9 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
 
 /** The first store to a page sets its dirty state, in every entry of a contiguous run. */
 function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
-  const page = findPage(lane, context, va)!;
+  const page = findPage(lane, context, va);
+  // A page that was unmapped is still known to the TLBs until they are told.
+  if (!page) return;
   const before = load<u64>(page.leaf);
   if (dirtied(lane.stage1, before) == before) return;
   for (let i: u32 = 0; i < page.entries; i++) {
@@ -86,7 +88,8 @@ function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
 /** The capture shows the page at `va` in another frame than before: the leaf follows, its entries leave every TLB. */
 function remap(lane: Lane, block: usize, va: u64, context: u64, tag: u64, pa: u64): void {
   const shift = lane.stage1.pageShift;
-  store<u64>(findPage(lane, context, va)!.leaf, newLeaf(lane, va, (pa >> shift) << shift, 0, false));
+  const page = findPage(lane, context, va);
+  if (page) store<u64>(page.leaf, newLeaf(lane, va, (pa >> shift) << shift, 0, false));
   ADD(block, Stat.WalkRemaps, 1);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
     invalidatePage(lane, lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes, va, tag);

@@ -81,7 +81,11 @@ export function replayRows(from: u32, to: u32): u32 {
       stop = runFilter(filter, replay.columns, row, end, from);
       replay.status = filter.status;
       for (let i: u32 = 0; i < replay.laneCount; i++) {
-        if (load<u32>(replay.filterOf + i * 4) == f) runLane(LANE(i), filter.looks, filter.pas, filter.lookCount);
+        if (load<u32>(replay.filterOf + i * 4) != f) continue;
+        runLane(LANE(i), filter.looks, filter.pas, filter.lookCount);
+        if (!LANE(i).memoryFull) continue;
+        replay.status = Status.GuestMemoryFull;
+        return stop;
       }
       if (filter.status != Status.Done) return stop;
     }

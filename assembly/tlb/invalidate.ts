@@ -2,7 +2,7 @@
 // (Intel SDM vol. 3, 4.10.4; Arm ARM D8.16). An entry built from both stages is found by stage-1 instructions only: one by IPA
 // does not reach it.
 
-import { GLOBAL, Lane, Level, TlbArray } from '../layout';
+import { GLOBAL, Lane, Level, REGIME_GUEST, REGIME_HYPERVISOR, TlbArray } from '../layout';
 import { ARRAY, LEVEL } from './hierarchy';
 import { clear, ENTRY_BYTES } from './set';
 import { CACHE, IPA_CACHE, removeFromCache, STAGE1_CACHES, STAGE2_CACHES, CACHES } from './walkcache';
@@ -48,6 +48,8 @@ const ASID: u64 = 0xffff_ffff_0000_0000;
 const VM: u64 = 0xffff_0000;
 const REGIME: u64 = 0xff00;
 const WORLD: u64 = VM | REGIME;
+const HYPERVISOR: u64 = (<u64>REGIME_HYPERVISOR) << 8;
+const GUEST: u64 = (<u64>REGIME_GUEST) << 8;
 
 /** Runs one instruction on one CPU; `context` is that of the address space, [from, last] the addresses where it names some. */
 export function invalidateOn(
@@ -109,16 +111,15 @@ export function invalidateOn(
       dropStage2(lane, block, from, last, context, VM, false);
       break;
     case Invalidation.TlbiAll:
-      // EL2's regime bit tells its entries from those of EL1&0, of hosts and guests alike.
-      dropEntries(lane, block, 0, u64.MAX_VALUE, 0, EL2_REGIME);
-      dropWalks(lane, block, 0, u64.MAX_VALUE, 0, EL2_REGIME);
+      // All but EL2's: what is not the hypervisor's, and what is a guest's.
+      dropEntries(lane, block, 0, u64.MAX_VALUE, 0, HYPERVISOR);
+      dropEntries(lane, block, 0, u64.MAX_VALUE, GUEST, GUEST);
+      dropWalks(lane, block, 0, u64.MAX_VALUE, 0, HYPERVISOR);
+      dropWalks(lane, block, 0, u64.MAX_VALUE, GUEST, GUEST);
       dropStage2(lane, block, 0, u64.MAX_VALUE, 0, 0, true);
       break;
   }
 }
-
-/** The bit of a context that EL2's entries have and those of EL1&0 have not. */
-const EL2_REGIME: u64 = 0x0200;
 
 /** Removes the TLB entries for addresses in [from, last] whose context agrees with the given one in the bits of `mask`. */
 function dropEntries(lane: Lane, block: usize, from: u64, last: u64, context: u64, mask: u64): void {

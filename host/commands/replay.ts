@@ -3,6 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command } from 'commander';
+import { UsageError } from '../../traces/errors.js';
 import { describeConfig } from '../config/describe.js';
 import { loadConfig } from '../config/load.js';
 import { progress } from '../progress.js';
@@ -42,18 +43,30 @@ export function register(program: Command): void {
     .addHelpText('after', () => `\nKeys of a configuration:\n${describeConfig()}\n${EXAMPLES}`)
     .action(async (trace: string, options: Options) => {
       const { config } = loadConfig({ source: options.config, sets: options.set });
+      if (options.output !== undefined) makeDirectory(options.output);
       const sha256 = options.hash ? await hashTrace(trace) : null;
       let bar: ReturnType<typeof progress> | undefined;
       const onProgress = (done: number, rows: number) => (bar ??= progress('replaying', rows)).update(done);
       const [summary] = await replayTrace(trace, [config], { sha256, onProgress }).finally(() => bar?.stop());
       const document = `${JSON.stringify(summary, null, 2)}\n`;
       if (options.output !== undefined) {
-        mkdirSync(options.output, { recursive: true });
         saveText(join(options.output, SUMMARY_FILE), document);
       }
       process.stdout.write(options.json ? document : summaryText(summary));
       if (options.output !== undefined) process.stderr.write(`wrote ${join(options.output, SUMMARY_FILE)}\n`);
     });
+}
+
+/** Makes the directory of the results before the work starts. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new UsageError(
+      `${path}: expected a directory for the results, or a place for one (${(error as NodeJS.ErrnoException).code}); name another with -o`,
+      { cause: error },
+    );
+  }
 }
 
 function collect(value: string, before: string[]): string[] {

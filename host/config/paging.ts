@@ -230,10 +230,14 @@ export function stage2Levels(stage2: Stage2Format): number {
   return Math.max(2, Math.floor((stage2.ipaBits - 8) / (PAGE_SHIFTS[stage2.granule] - 3)));
 }
 
+/** log2 of the largest frame: a node's memory in the core ends at 1T (assembly/memory/tables.ts). */
+const LARGEST_FRAME = PAGE_SHIFTS['512G'];
+
 /** The page sizes of a second stage, smallest first. */
 export function stage2Sizes(stage2: Stage2Format): LeafSize[] {
   if (stage2.format === 'ept') return X86_LEAVES;
-  return armLeaves(stage2.granule, stage2Levels(stage2), stage2.ipaBits).filter(({ run }) => run === 1);
+  const leaves = armLeaves(stage2.granule, stage2Levels(stage2), stage2.ipaBits);
+  return leaves.filter(({ run, shift }) => run === 1 && shift <= LARGEST_FRAME);
 }
 
 /** The section with the format of a second stage that does not state one: that of the same architecture as stage 1. */

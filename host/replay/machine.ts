@@ -25,6 +25,7 @@ const LAST_ADDRESS = (1n << 64n) - 1n;
 /** Adds a lane for `config` to the core. The trace's regions give page rules their addresses. */
 export function addLane(core: Core, config: Config, topology: Topology, regions: TraceMetadata['regions']): Pointer {
   const { cpuNode, nodes, latencyCycles } = topology;
+  checkSize(config, cpuNode.length);
   const lane = core.createLane(cpuNode.length, nodes);
   const number = setFormat(core, lane, config);
   cpuNode.forEach((node, cpu) => core.setCpuNode(lane, cpu, node));
@@ -40,6 +41,22 @@ export function addLane(core: Core, config: Config, topology: Topology, regions:
   core.setReplay(lane, mapped, dirty === 'tracked', splitPages, config.paging.global === 'kernel');
   core.startLane(lane);
   return lane;
+}
+
+/** Bytes that the TLBs and walk caches of one machine may take in the core, whose memory ends at 4 GiB. */
+const MOST_BYTES = 2 ** 28;
+
+/** Throws when the TLBs of a machine are too large to be held. */
+function checkSize({ machine }: Config, cpus: number): void {
+  const { l1i, l1d, l2 } = machine.tlb;
+  const entries = [...l1i, ...l1d, ...(l2 ?? [])].reduce((sum, { sets, ways }) => sum + sets * ways, 0);
+  const cached = Object.values(machine.walkCaches).reduce((sum, n) => sum + n, 0);
+  // 16 bytes an entry, 32 in a walk cache (assembly/tlb), and the counters.
+  const bytes = (entries * 16 + cached * 32 + 1024) * cpus;
+  if (bytes > MOST_BYTES)
+    throw new UsageError(
+      `machine.tlb: the TLBs and walk caches of ${cpus} CPUs need ${Math.ceil(bytes / 2 ** 20)} MiB, and a machine may have ${MOST_BYTES / 2 ** 20}; use fewer sets, ways or CPUs`,
+    );
 }
 
 /** A page size's number in the core: its place among the sizes of the stage-1 format. */

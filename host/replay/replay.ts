@@ -42,7 +42,13 @@ export async function replayTrace(
     const { metadata, rows } = reader;
     const trace = { cpuNode: metadata?.cpuNode ?? null, cpus: metadata?.cpus ?? (await countCpus(reader)) };
     const cells = configs.map((config, index) => ({ config, topology: topologyOf(config, trace), index }));
-    for (const { config } of cells) requireOf(reader, config);
+    for (const { config } of cells) {
+      requireOf(reader, config);
+      if (rows > 0 && config.replay.warmup >= rows)
+        throw new UsageError(
+          `replay.warmup: ${config.replay.warmup} leaves nothing to count: ${path} has ${rows} records`,
+        );
+    }
 
     const started = performance.now();
     const source = { path, columns: replayedColumns(reader.columns, configs), regions: metadata?.regions ?? [] };
@@ -80,11 +86,15 @@ export async function replayTrace(
   }
 }
 
+/** Lanes that an instance has room for (assembly/replay). */
+const MOST_LANES = 256;
+
 /** Cells whose lanes can share an instance: they replay the same rows on the same number of CPUs. */
 function grouped(cells: readonly Cell[]): Cell[][] {
   const groups = new Map<string, Cell[]>();
   for (const cell of cells) {
-    const key = JSON.stringify([cell.topology.cpuNode.length, cell.config.replay.phases]);
+    const part = Math.floor(cell.index / MOST_LANES);
+    const key = JSON.stringify([part, cell.topology.cpuNode.length, cell.config.replay.phases]);
     groups.set(key, [...(groups.get(key) ?? []), cell]);
   }
   return [...groups.values()];

@@ -2,7 +2,7 @@
 // trace and of every phase. Nothing crosses to the core per access: it stops at phase rows and at the end of a batch.
 
 import { type Batch, BATCH_ROWS, type ColumnName } from '../../traces/batch.js';
-import { InputError } from '../../traces/errors.js';
+import { InputError, type NodewalkError, UsageError } from '../../traces/errors.js';
 import { PHASE_BEGIN, PHASE_END } from '../../traces/events.js';
 import { type TraceMetadata } from '../../traces/metadata.js';
 import { sliceBatch } from '../../traces/writer.js';
@@ -245,8 +245,13 @@ export class Replayer {
     return counters;
   }
 
-  private fault(chunk: Batch, row: number, status: number): InputError {
+  private fault(chunk: Batch, row: number, status: number): NodewalkError {
     const where = { source: this.source.path, at: `record ${this.rows + row}` };
+    if (status === this.core.Status.GuestMemoryFull) {
+      return new UsageError(
+        `paging.stage2: by record ${this.rows + row} of ${this.source.path} the pages fill a guest's intermediate addresses or a node's memory (1 TiB); use more ipaBits or smaller page sizes`,
+      );
+    }
     if (status === this.core.Status.CpuOutsideMachine) {
       return new InputError({
         ...where,

@@ -1,6 +1,7 @@
 // From a lane's counters to the summary document (nodewalk.summary/1): sums over CPUs, groups by node, cycles.
 
 import { stage2CachesOf, walkCachesOf } from '../config/machine.js';
+import { tableLevels } from '../config/paging.js';
 import { type Config } from '../config/schema.js';
 import { counterKeys } from '../core/counters.js';
 import { type CoreEnum } from '../core/instance.js';
@@ -35,7 +36,7 @@ export function summarizeLane(
   const groups = (from: Counters, cpus: number[]) => layout.groups(cpus.map((cpu) => layout.flat(from, cpu)));
   // CPUs that did nothing say nothing: a machine of 160 CPUs may replay a trace of four.
   const active = every.filter((cpu) => layout.flat(counters, cpu).some(([, n]) => n !== 0));
-  const table = (bytes: number) => ({ bytes, replicaBytes: 0, purpose: { stage1: bytes } });
+  const table = (bytes: number) => ({ bytes, replicaBytes: 0, purpose: { tables: bytes } });
   return {
     totals: { ...groups(counters, every), table: table(tableBytes.reduce((sum, bytes) => sum + bytes, 0)) },
     phases: phases.map((phase) => {
@@ -102,7 +103,8 @@ const total = (parts: Record<string, number>) => Object.values(parts).reduce((su
 
 /** The architectural numbers of a format's table levels. */
 function levelsOf({ paging }: Config): number[] {
-  return paging.format === 'arm64' ? [-1, 0, 1, 2, 3] : [5, 4, 3, 2, 1].slice(5 - paging.levels);
+  const levels = tableLevels(paging);
+  return paging.format === 'arm64' ? [-1, 0, 1, 2, 3].slice(5 - levels) : [5, 4, 3, 2, 1].slice(5 - levels);
 }
 
 /** Dotted keys as nested objects. */

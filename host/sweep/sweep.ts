@@ -87,6 +87,8 @@ async function sweepWith(
     for (const hash of new Set(hashed.cells.map((cell) => cell.hash))) if (isDone(dir, hash)) done.add(hash);
     const were = hashed.cells.filter(({ hash }) => done.has(hash)).length;
     if (were > 0) say(`${number(were)} of ${number(hashed.cells.length)} cells were there already`);
+    if (earlier && (earlier.title ?? null) !== (hashed.experiment.title ?? null))
+      say(`${dir} held another sweep: its results are replaced`);
     if (isOther(earlier, hashed))
       for (const name of [RESULTS_FILE, REPORT_FILE]) rmSync(join(dir, name), { force: true });
     saveManifest(dir, manifestOf(hashed, done));

@@ -23,6 +23,31 @@ const facts = ({ results }: ReturnType<typeof replayRows>) =>
     tableBytes,
   }));
 
+describe('captured frames behind a filter of one slot', () => {
+  it('a page that changes its frame does not hide the page after it', () => {
+    // One set on each side: the filter knows the last page only. 0x2000 enters the data slot and moves to another frame by a fetch; then
+    // page 1 is loaded, first with a known frame nowhere: it is a new page, a miss and a first touch of its own.
+    const array = [{ sets: 1, ways: 4, pages: null }];
+    const config = configSchema.parse({
+      machine: { cpuNode: [0], tlb: { l1i: array, l1d: array, l2: null } },
+      replay: { mapping: 'captured' },
+    });
+    const load = (va: bigint, pa?: bigint) => ({ cpu: 0, kind: 1, va, pa });
+    const page1 = Array.from({ length: 14 }, (_, i) => load(0x1000n + BigInt(8 * i)));
+    const rows = [load(0x2000n, 0x8000n), { cpu: 0, kind: 0, va: 0x2000n, pa: 0x9000n }, ...page1];
+    const has = { pa: true, size: false, insns: false, mode: false, asid: false, vm: false };
+    const context = { cpuNode: [0], nodes: 1, has, ranges: [], regions: [] };
+    // In one batch and row by row; sixteen rows more so that groups are used.
+    for (const batchRows of [1000, 1]) {
+      const [lane] = replayRows([config], context, [...rows, ...rows], { batchRows }).results;
+      // 0x2000 is mapped once, page 1 once; the second round moves 0x2000 back and forth again.
+      expect([batchRows, sumOf(lane, 'fault.demand')]).toEqual([batchRows, 2]);
+    }
+    const facts1000 = facts(replayRows([config], context, [...rows, ...rows], { batchRows: 1000 }));
+    expect(facts1000).toEqual(facts(replayRows([config], context, [...rows, ...rows], { batchRows: 1 })));
+  });
+});
+
 describe('metamorphic rules', () => {
   it('batch size changes nothing', () => {
     fc.assert(

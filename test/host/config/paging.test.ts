@@ -127,7 +127,7 @@ describe('page sizes', () => {
     ['16K', 48, '16K 32M'],
     ['16K', 52, '16K 32M 64G'],
     ['64K', 48, '64K 512M'],
-    ['64K', 52, '64K 512M 4T'],
+    ['64K', 52, '64K 512M'],
   ])('of stage 2 with granule %s and %i bits are %s, without runs', (granule, bits, sizes) => {
     expect(
       stage2Sizes(armStage2(granule, bits))
