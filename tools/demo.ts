@@ -18,10 +18,10 @@ if (status === 0) {
   process.stderr.write(`
 Open ${REPORT} in a browser: it explains every number of the table above and shows what each setting does.
 Next:
-  host/experiments/demo.yaml                                     the experiment: change a value and sweep again
-  node dist/host/cli.js compare ${OUTPUT}#0 ${OUTPUT}#1              two of its cells, counter by counter
-  node dist/host/cli.js sweep demo-arm64                         the same question on an Arm machine
-  node dist/host/cli.js convert --help                           make a trace of your own program
+  host/experiments/demo.yaml                       the experiment: change a value and sweep again
+  npx nodewalk compare ${OUTPUT}#0 ${OUTPUT}#1     two of its cells, counter by counter
+  npx nodewalk sweep demo-arm64                    the same question on an Arm machine
+  npx nodewalk convert --help                      make a trace of your own program
 `);
 }
 process.exitCode = status ?? 1;
