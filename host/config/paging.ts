@@ -231,7 +231,7 @@ export function stage2Levels(stage2: Stage2Format): number {
 }
 
 /** log2 of the largest frame: a node's memory in the core ends at 1T (assembly/memory/tables.ts). */
-const LARGEST_FRAME = PAGE_SHIFTS['512G'];
+const LARGEST_FRAME = PAGE_SHIFTS['64G'];
 
 /** The page sizes of a second stage, smallest first. */
 export function stage2Sizes(stage2: Stage2Format): LeafSize[] {
