@@ -1,8 +1,7 @@
 // Set-up of lanes: the host describes a machine step by step, then starts it. Nothing here runs during a replay.
 //
 // Order: createLane, setStage1, setStage2 where there are two, addPageSize from the smallest up; then in any order the
-// other setters; startLane last. Every argument was validated by the host's
-// configuration schema.
+// other setters; startLane last. The host has checked the arguments.
 
 import { Format, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
 import { allocate } from './memory/arena';

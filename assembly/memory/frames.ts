@@ -15,8 +15,8 @@ export function initFrames(lane: Lane): void {
   }
 }
 
-/** The address of the next page of 2^shift bytes, aligned to its size, behind a free pointer, which moves behind it. */
-export function takeAligned(nextFree: u64, shift: u32): u64 {
+/** The first address at or above `nextFree` that is aligned to 2^shift bytes. */
+export function alignUp(nextFree: u64, shift: u32): u64 {
   const bytes: u64 = (<u64>1) << shift;
   return (nextFree + bytes - 1) & ~(bytes - 1);
 }
@@ -26,7 +26,7 @@ export function allocateFrame(lane: Lane, cpuNode: u32, address: u64, shift: u32
   const home: u32 =
     policy == Policy.Interleave ? <u32>((address >> shift) % <u64>lane.nodes) : policy == Policy.Node ? node : cpuNode;
   const next = lane.nextData + home * 8;
-  const pa = takeAligned(load<u64>(next), shift);
+  const pa = alignUp(load<u64>(next), shift);
   const end = pa + ((<u64>1) << shift);
   store<u64>(next, end);
   // Behind a guest's table there must be a frame of the node that it is counted on.

@@ -2,7 +2,7 @@
 
 import { Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
 import { allocate } from '../memory/arena';
-import { allocateFrame, takeAligned } from '../memory/frames';
+import { allocateFrame, alignUp } from '../memory/frames';
 import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../memory/tables';
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
 import { IS_UPPER, rootSlot } from './space';
@@ -88,7 +88,7 @@ function hostPage(lane: Lane, cpuNode: u32, va: u64, pa: u64, size: u32): u64 {
 
 function guestPage(lane: Lane, vm: Vm, size: u32): u64 {
   const shift = SIZE(lane, size).shift;
-  const ipa = takeAligned(vm.nextPage, shift);
+  const ipa = alignUp(vm.nextPage, shift);
   vm.nextPage = ipa + ((<u64>1) << shift);
   // The pages have the upper half of the intermediate addresses.
   if (vm.nextPage > guestPages(lane) * 2) lane.memoryFull = true;
