@@ -50,3 +50,4 @@ export {
   stepTablePa,
   translate,
 } from './paging/translate';
+export { addImagePart, bootKernel, expandEvent, setCost, setImage, setSystem } from './systems/event';

@@ -106,6 +106,8 @@ export class TablePool {
   pageShift: u32;
   /** Numbers of pages given out. */
   pages: u32;
+  /** The number of a page that was given back, plus one; each holds the next in its first word. */
+  free: u32;
 }
 
 /** One virtual machine's stage 2 and the guest's own tables, when a lane has two stages (paging/vm.ts). */
@@ -218,6 +220,32 @@ export class Lane {
   spaceMask: u32;
   spaceCount: u32;
 
+  // Copies of kernel tables (replica/views.ts)
+  /** Sets of root tables: one, or one per node where a system replicates them. */
+  views: u32;
+  /** The addresses whose tables are per view. */
+  windowFrom: u64;
+  windowLast: u64;
+  /** The node of all views' tables below their roots; -1: each view's own. */
+  subtreeNode: i32;
+  /** The kernel's half of the addresses has the same tables in every address space. */
+  sharedKernel: bool;
+  /** Stores to further copies of an entry since the counter was last read, and bytes of tables that only copies need, by node (u64[]). */
+  syncStores: u32;
+  replicaTableBytes: usize;
+  /** The kernel's side (systems/kernel.ts); null where nothing handles events. */
+  kernel: usize;
+  /** u32[Cost.Count] */
+  costs: usize;
+  /** Invariants are checked after every event; what TLB entries were built from (tlb/shadow.ts). */
+  checks: bool;
+  shadows: usize;
+  /** An address whose top-level entry one view had and another had not, so that a CPU would fault on it for ever; 0: none. */
+  unsyncedVa: u64;
+  /** Copies of kernel text and data (replica/copies.ts). */
+  copies: usize;
+  copyCount: u32;
+
   // Replay
   /** Pages of the upper half are global. */
   globalKernel: bool;
@@ -305,3 +333,87 @@ export function GLOBAL_CONTEXT(context: u64): u64 {
 export const REGIME_HYPERVISOR: u8 = 0x02;
 export const REGIME_GUEST: u8 = 0x10;
 export const REGIME_MASK: u8 = REGIME_GUEST | REGIME_HYPERVISOR;
+
+/** What the kernel or hypervisor of a lane does (systems/). */
+export enum System {
+  None,
+  TextX86,
+  TextArm,
+  HostStage2,
+}
+
+/** Options of a system, as bits. */
+export enum Option {
+  Kpti = 1,
+  Cnp = 2,
+  Rodata = 4,
+  Modules = 8,
+  RoProtect = 16,
+  SyncImageUnmap = 32,
+  PatchHvc = 64,
+  LazyFill = 128,
+  FullTables = 256,
+  TextPages = 512,
+  Vhe = 1024,
+  PoolNode0 = 2048,
+}
+
+/** Faults that can be built into a system, as bits: what a checker must find. */
+export enum Fault {
+  SkipReplicaPatch = 1,
+  SkipSetMemoryTlbi = 2,
+  VmidPerNode = 4,
+  CnpAcrossNodes = 8,
+  SkipPudSync = 16,
+  SkipPudClear = 32,
+  SkipGlobalFlush = 64,
+  FreeInitMasterOnly = 128,
+}
+
+/** Parts of the kernel image, in the order of their addresses. */
+export enum Part {
+  Text,
+  Rodata,
+  RoAfterInit,
+  Init,
+  Data,
+}
+
+/** Cycles of what software does; the host sets them. */
+export enum Cost {
+  RootWrite,
+  RootWriteFlush,
+  Invlpg,
+  GlobalFlush,
+  IpiLocal,
+  IpiRemote,
+  IpiHandler,
+  Shootdown,
+  TlbiLocal,
+  TlbiBroadcast,
+  Isb,
+  Dsb,
+  Hvc,
+  Exit,
+  Stage2Fault,
+  CmoLine,
+  CopyLine,
+  PageAlloc,
+  /** How many misses of a copy overlap, times 256. */
+  Overlap,
+  Count,
+}
+
+/** Invariants that are checked (docs/replication.md). */
+export enum Check {
+  Stale,
+  UseAfterFree,
+  BreakBeforeMake,
+  Divergence,
+  Writable,
+  Sharing,
+  Livelock,
+  RootSync,
+  Accounting,
+  Count,
+}

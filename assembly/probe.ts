@@ -17,9 +17,9 @@ export function tableBytesOf(lane: Lane, node: u32): u64 {
  * Writes the stage-1 descriptors that a walk for `va` reads, root first, to `out`: u64 pairs (descriptor's physical address, value).
  * Returns their number, negative when the last one is not present; 0 when there is no root.
  */
-export function probe(lane: Lane, va: u64, mode: u8, asid: u32, vmNumber: u16, out: usize): i32 {
+export function probe(lane: Lane, va: u64, mode: u8, asid: u32, vmNumber: u16, out: usize, view: u32): i32 {
   const context = CONTEXT(mode, asid, vmNumber);
-  const root = load<u64>(rootSlot(lane, context, va));
+  const root = load<u64>(rootSlot(lane, context, va, view));
   if (!root) return 0;
   const stage = lane.stage1;
   const vm = vmOf(lane, context);

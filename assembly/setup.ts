@@ -36,6 +36,8 @@ export function createLane(cpus: u32, nodes: u32): Lane {
   lane.tableBytes = allocate(nodes * 8);
   lane.sizes = allocate(MAX_SIZES * offsetof<PageSize>());
   initFrames(lane);
+  lane.views = 1;
+  lane.replicaTableBytes = allocate(nodes * 8);
   initSpaces(lane);
   initLevels(lane);
   initWalkCaches(lane);

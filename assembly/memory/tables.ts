@@ -39,6 +39,13 @@ export function NODE_OF(pa: u64): u32 {
 
 /** Takes `count` (a power of two) zeroed pages, the first at a multiple of `count`, and returns the number of the first. */
 export function takePages(pool: TablePool, count: u32): u32 {
+  if (count == 1 && pool.free) {
+    const number = pool.free - 1;
+    const at = DESCRIPTOR(pool, (<u64>number) << pool.pageShift);
+    pool.free = load<u32>(at);
+    memory.fill(at, 0, (<usize>1) << pool.pageShift);
+    return number;
+  }
   const first = (pool.pages + count - 1) & ~(count - 1);
   pool.pages = first + count;
   const from = (<u64>first) << pool.pageShift;
@@ -49,6 +56,24 @@ export function takePages(pool: TablePool, count: u32): u32 {
     if (!load<u32>(slot)) store<u32>(slot, <u32>allocate(1 << CHUNK_SHIFT));
   }
   return first;
+}
+
+/** Gives a table page back; its bytes are no longer counted. */
+export function freeTable(lane: Lane, address: u64): void {
+  const pool = lane.tables;
+  const number = <u32>((address & NODE_MASK) >> pool.pageShift);
+  const at = DESCRIPTOR(pool, (<u64>number) << pool.pageShift);
+  store<u32>(at, pool.free);
+  pool.free = number + 1;
+  const total = lane.tableBytes + NODE_OF(address) * 8;
+  store<u64>(total, load<u64>(total) - ((<u64>1) << lane.stage1.pageShift));
+}
+
+/** Gives back a table that only a further view needed. */
+export function freeReplicaTable(lane: Lane, address: u64): void {
+  const total = lane.replicaTableBytes + NODE_OF(address) * 8;
+  store<u64>(total, load<u64>(total) - ((<u64>1) << lane.stage1.pageShift));
+  freeTable(lane, address);
 }
 
 /** Counts `bytes` of tables on a node. */
@@ -66,6 +91,15 @@ export function allocateTables(lane: Lane, cpuNode: u32, count: u32, pageShift: 
   const node = tableNode(lane, cpuNode, number);
   countTables(lane, node, (<u64>count) << pageShift);
   return ((<u64>node) << NODE_SHIFT) | ((<u64>number) << lane.tables.pageShift);
+}
+
+/** A table page on `node` that only a further view needs (replica/views.ts). */
+export function newReplicaTable(lane: Lane, node: u32): u64 {
+  const bytes: u64 = (<u64>1) << lane.stage1.pageShift;
+  const total = lane.replicaTableBytes + node * 8;
+  store<u64>(total, load<u64>(total) + bytes);
+  countTables(lane, node, bytes);
+  return ((<u64>node) << NODE_SHIFT) | ((<u64>takePages(lane.tables, 1)) << lane.tables.pageShift);
 }
 
 function tableNode(lane: Lane, cpuNode: u32, number: u32): u32 {

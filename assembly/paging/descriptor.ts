@@ -289,6 +289,59 @@ function armAddress(stage: Stage, address: u64): u64 {
   return address;
 }
 
+/**
+ * A leaf of the kernel image at `height`, as Linux maps it: global unless told otherwise, no user access, not dirty when read-only. Vectors: x86 2M text
+ * at 0x1_2340_0000 is 0x1234001a1, arm64 2M text at 0x8020_0000 is 0x0040000080200781.
+ */
+export function kernelLeaf(
+  stage: Stage,
+  address: u64,
+  height: u32,
+  executable: bool,
+  writable: bool,
+  run: bool,
+  global: bool,
+): u64 {
+  if (stage.format == Format.X86) {
+    const large = height > 0 ? PS : 0;
+    return address | P | A | large | (global ? G : 0) | (writable ? RW | D : 0) | (executable ? 0 : NX);
+  }
+  const type = height == 0 ? VALID | TABLE_OR_PAGE : VALID;
+  const common = armAddress(stage, address) | type | AF | (HAS(stage, Control.Ds) ? 0 : SH_INNER) | UXN;
+  const rights = (writable ? DBM : AP_READ_ONLY) | (executable ? 0 : PXN);
+  return common | rights | (global ? 0 : NG) | (run ? CONTIGUOUS : 0);
+}
+
+/** An entry with another address; `height` is the leaf's, 0 for a table. */
+export function withAddress(stage: Stage, entry: u64, address: u64, height: u32): u64 {
+  if (!IS_ARM(stage.format)) {
+    const below = ((<u64>1) << (12 + 9 * height)) - 1;
+    return (entry & ~(ADDRESS_51_12 & ~below)) | address;
+  }
+  if (HAS(stage, Control.Ds)) return (entry & ~(ADDRESS_49_12 | SH_INNER)) | armAddress(stage, address);
+  const high: u64 = HAS(stage, Control.Lpa) ? 0xf << 12 : 0;
+  return (entry & ~(ADDRESS_47_12 | high)) | armAddress(stage, address);
+}
+
+/** A leaf out of its contiguous run. */
+export function withoutRun(stage: Stage, leaf: u64): u64 {
+  return IS_ARM(stage.format) ? leaf & ~CONTIGUOUS : leaf;
+}
+
+/** A page at `address` with the rights of a block. */
+export function pageOfBlock(stage: Stage, block: u64, address: u64, run: bool): u64 {
+  const page = withAddress(stage, block, address, 0);
+  if (!IS_ARM(stage.format)) return page & ~PS;
+  return (page & ~CONTIGUOUS) | TABLE_OR_PAGE | (run ? CONTIGUOUS : 0);
+}
+
+/** Whether stores are allowed by a leaf, whoever makes them. */
+export function isWritable(stage: Stage, leaf: u64): bool {
+  if (stage.format == Format.X86) return (leaf & RW) != 0;
+  if (stage.format == Format.Ept) return (leaf & EPT_WRITE) != 0;
+  return stage.format == Format.ArmStage1 ? !(leaf & AP_READ_ONLY) : (leaf & S2AP_WRITE) != 0;
+}
+
 /** Whether a leaf belongs to a contiguous run (Arm). */
 export function isInRun(stage: Stage, leaf: u64): bool {
   return IS_ARM(stage.format) && (leaf & CONTIGUOUS) != 0;

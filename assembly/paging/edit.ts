@@ -5,17 +5,24 @@ import { Lane } from '../layout';
 import { protectedLeaf } from './descriptor';
 import { findPage } from './map';
 
-/** Unmaps the page that holds `va`; false when there is none. Its tables and its frame stay allocated. */
-export function unmapPage(lane: Lane, context: u64, va: u64): bool {
-  const page = findPage(lane, context, va);
+/** Unmaps the page that holds `va` in one view; false when there is none. Its tables and its frame stay allocated. */
+export function unmapPage(lane: Lane, context: u64, va: u64, view: u32): bool {
+  const page = findPage(lane, context, va, view);
   if (!page) return false;
   memory.fill(page.first, 0, page.entries * 8);
   return true;
 }
 
-/** Allows or forbids writing to and executing the page that holds `va`; false when there is none. */
-export function protectPage(lane: Lane, context: u64, va: u64, writable: bool, executable: bool): bool {
-  const page = findPage(lane, context, va);
+/** Allows or forbids writing to and executing the page that holds `va` in one view; false when there is none. */
+export function protectPage(
+  lane: Lane,
+  context: u64,
+  va: u64,
+  view: u32,
+  writable: bool,
+  executable: bool,
+): bool {
+  const page = findPage(lane, context, va, view);
   if (!page) return false;
   for (let i: u32 = 0; i < page.entries; i++) {
     const entry = page.first + i * 8;

@@ -3,7 +3,9 @@
 import { Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
 import { allocate } from '../memory/arena';
 import { allocateFrame, alignUp } from '../memory/frames';
-import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../memory/tables';
+import { allocateTables, countTables, DESCRIPTOR, NODE_OF, newReplicaTable, takePages } from '../memory/tables';
+import { copyAt, frameIn } from '../replica/copies';
+import { isPerView, rootViews, subtreeNode } from '../replica/views';
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
 import { IS_UPPER, rootSlot } from './space';
 import { ENTRY_AT } from './stage';
@@ -30,33 +32,90 @@ export function mapPage(lane: Lane, cpuNode: u32, context: u64, va: u64, pa: u64
   const stage = lane.stage1;
   const vm = vmOf(lane, context);
   const pool = TABLES(lane, vm);
-  let backed: u32 = 0;
-  const root = rootSlot(lane, context, va);
-  if (!load<u64>(root)) {
-    const table = newTable(lane, vm, cpuNode);
-    if (vm) backed += back(lane, vm, cpuNode, table);
-    store<u64>(root, table + 1);
-  }
-  let table = load<u64>(root) - 1;
+  let backed = openRoots(lane, vm, cpuNode, context, va);
   let size = pageSize(lane, va);
   for (let height = stage.depth - 1; true; height--) {
     // A page of a size whose entries are in use already is made smaller: smaller pages were mapped here before.
-    while (height == SIZE(lane, size).height && size > 0 && inUse(lane, pool, table, va, size)) {
+    while (height == SIZE(lane, size).height && size > 0 && inUse(lane, pool, TABLE(0), va, size)) {
       size = smallerSize(lane, size);
     }
     if (height == SIZE(lane, size).height) break;
-    const at = DESCRIPTOR(pool, ENTRY_AT(stage, table, va, height));
-    let entry = load<u64>(at);
-    if (!isPresent(stage, entry, height)) {
-      const next = newTable(lane, vm, cpuNode);
-      if (vm) backed += back(lane, vm, cpuNode, next);
-      entry = tableDescriptor(stage, next);
-      store<u64>(at, entry);
-    }
-    table = addressOf(stage, entry, height);
+    backed += descend(lane, vm, cpuNode, va, height);
   }
   const frame = vm ? guestPage(lane, vm, size) : hostPage(lane, cpuNode, va, pa, size);
-  installLeaf(lane, pool, table, va, size, frame);
+  const copy = lane.copyCount ? copyAt(lane, va) : null;
+  const inside = va & (((<u64>1) << SIZE(lane, size).shift) - 1);
+  for (let view: u32 = 0; view < open; view++) {
+    const own = copy && open > 1 ? frameIn(copy, view, va - inside) : frame;
+    installLeaf(lane, pool, TABLE(view), va, size, own);
+  }
+  if (open > 1) lane.syncStores += (open - 1) << SIZE(lane, size).runBits;
+  return backed;
+}
+
+/**
+ * Makes sure that the tables above height `to` for `va` are there, and opens those of that height: one, or one per view (TABLE).
+ * Returns their number.
+ */
+export function openTables(lane: Lane, cpuNode: u32, context: u64, va: u64, to: u32): u32 {
+  openRoots(lane, null, cpuNode, context, va);
+  for (let height = lane.stage1.depth - 1; height > to; height--) descend(lane, null, cpuNode, va, height);
+  return open;
+}
+
+// The tables that the present mapping is at, one for each view or one for all.
+const MOST_VIEWS: u32 = 64;
+const tables = allocate(MOST_VIEWS * 8);
+let open: u32 = 1;
+
+/** The open table of a view. */
+// @ts-ignore: decorator
+@inline
+export function TABLE(view: u32): u64 {
+  return load<u64>(tables + view * 8);
+}
+
+/** Opens the roots for `va`, allocating those that are missing; how many pages stage 2 had to map for them. */
+function openRoots(lane: Lane, vm: Vm | null, cpuNode: u32, context: u64, va: u64): u32 {
+  let backed: u32 = 0;
+  open = vm ? 1 : rootViews(lane, va);
+  for (let view: u32 = 0; view < open; view++) {
+    const root = rootSlot(lane, context, va, view);
+    if (!load<u64>(root)) {
+      const table = view ? newReplicaTable(lane, view) : newTable(lane, vm, open > 1 ? 0 : cpuNode);
+      if (vm) backed += back(lane, vm, cpuNode, table);
+      store<u64>(root, table + 1);
+    }
+    store<u64>(tables + view * 8, load<u64>(root) - 1);
+  }
+  return backed;
+}
+
+/** Goes one level down from the open tables of `height`, allocating what is missing. */
+function descend(lane: Lane, vm: Vm | null, cpuNode: u32, va: u64, height: u32): u32 {
+  const stage = lane.stage1;
+  const pool = TABLES(lane, vm);
+  const perView = open > 1 && isPerView(lane, va, height);
+  let backed: u32 = 0;
+  let next: u64 = 0;
+  let fresh = false;
+  for (let view: u32 = 0; view < open; view++) {
+    const at = DESCRIPTOR(pool, ENTRY_AT(stage, TABLE(view), va, height));
+    const entry = load<u64>(at);
+    if (isPresent(stage, entry, height)) next = addressOf(stage, entry, height);
+    else {
+      if (view && !fresh) lane.unsyncedVa = va | 1;
+      fresh = true;
+      if (view == 0) next = newTable(lane, vm, perView ? subtreeNode(lane, 0) : cpuNode);
+      else if (perView) next = newReplicaTable(lane, subtreeNode(lane, view));
+      if (vm) backed += back(lane, vm, cpuNode, next);
+      if (view) lane.syncStores++;
+      store<u64>(at, tableDescriptor(stage, next));
+    }
+    store<u64>(tables + view * 8, next);
+  }
+  // Below a shared entry all is shared; so is a table of the window that was there before the copies (x86: of 4K pages).
+  if (!perView || (open > 1 && TABLE(0) == TABLE(1))) open = 1;
   return backed;
 }
 
@@ -163,8 +222,8 @@ export class MappedPage {
 const found = changetype<MappedPage>(allocate(offsetof<MappedPage>()));
 
 /** The page that holds `va`, valid until the next call; null when there is none. Nothing is counted or updated. */
-export function findPage(lane: Lane, context: u64, va: u64): MappedPage | null {
-  const root = load<u64>(rootSlot(lane, context, va));
+export function findPage(lane: Lane, context: u64, va: u64, view: u32): MappedPage | null {
+  const root = load<u64>(rootSlot(lane, context, va, view));
   if (!root) return null;
   const stage = lane.stage1;
   const pool = TABLES(lane, vmOf(lane, context));

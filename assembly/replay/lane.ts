@@ -4,9 +4,11 @@ import { Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
 import { dirtied } from '../paging/descriptor';
 import { findPage, newLeaf } from '../paging/map';
 import { OWNER } from '../paging/space';
+import { copyAt } from '../replica/copies';
+import { rootViews, VIEW_OF } from '../replica/views';
 import { Stat } from '../stats';
 import { insertLevel, invalidatePage, LEVEL, lookupLevel, PROBE, touchLevel } from '../tlb/hierarchy';
-import { ADD, mappedSize, walk } from '../tlb/walk';
+import { ADD, mappedSize, NODE_OF_CPU, walk } from '../tlb/walk';
 import { Look, LOOK_BYTES, LOOK_FETCH, LOOK_REMAPPED, LOOK_STORE } from './look';
 
 /** Runs `count` look-ups (Look records at `looks`, their captured addresses at `pas`) through the lane. */
@@ -48,7 +50,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
         );
       }
     }
-    if (trackDirty && look.flags & LOOK_STORE) markDirty(lane, block, va, context);
+    if (trackDirty && look.flags & LOOK_STORE) markDirty(lane, block, look.cpu, va, context);
   }
 }
 
@@ -63,7 +65,7 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
   if (probe >= 0) {
     ADD(block, Stat.TlbL2Hit, 1);
     const size = load<i32>(l2.sizeOf + probe * 4);
-    return size < 0 ? max(mappedSize(lane, va, context), 0) : size;
+    return size < 0 ? max(mappedSize(lane, look.cpu, va, context), 0) : size;
   }
   ADD(block, Stat.TlbL2Miss, 1);
   const size = walk(lane, block, look.cpu, va, context, pa);
@@ -72,8 +74,8 @@ function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64
 }
 
 /** The first store to a page sets its dirty state, in every entry of a contiguous run. */
-function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
-  const page = findPage(lane, context, va);
+function markDirty(lane: Lane, block: usize, cpu: u32, va: u64, context: u64): void {
+  const page = findPage(lane, context, va, VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va));
   // A page that was unmapped is still known to the TLBs until they are told.
   if (!page) return;
   const before = load<u64>(page.leaf);
@@ -88,8 +90,12 @@ function markDirty(lane: Lane, block: usize, va: u64, context: u64): void {
 /** The capture shows the page at `va` in another frame than before: the leaf follows, its entries leave every TLB. */
 function remap(lane: Lane, block: usize, va: u64, context: u64, tag: u64, pa: u64): void {
   const shift = lane.stage1.pageShift;
-  const page = findPage(lane, context, va);
-  if (page) store<u64>(page.leaf, newLeaf(lane, va, (pa >> shift) << shift, 0, false));
+  // What the kernel replicated stays where its copies are.
+  if (lane.copyCount && copyAt(lane, va)) return;
+  for (let view: u32 = 0; view < rootViews(lane, va); view++) {
+    const page = findPage(lane, context, va, view);
+    if (page) store<u64>(page.leaf, newLeaf(lane, va, (pa >> shift) << shift, 0, false));
+  }
   ADD(block, Stat.WalkRemaps, 1);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
     invalidatePage(lane, lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes, va, tag);

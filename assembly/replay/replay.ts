@@ -126,12 +126,12 @@ export function invalidate(
 
 /** Unmaps the page at `va` in a lane's tables; false when there is none. */
 export function unmap(lane: u32, mode: u8, asid: u32, vm: u16, va: u64): bool {
-  return unmapPage(LANE(lane), CONTEXT(mode, asid, vm), va);
+  return unmapPage(LANE(lane), CONTEXT(mode, asid, vm), va, 0);
 }
 
 /** Changes the permissions of the page at `va` in a lane's tables; false when there is none. */
 export function protect(lane: u32, mode: u8, asid: u32, vm: u16, va: u64, writable: bool, executable: bool): bool {
-  return protectPage(LANE(lane), CONTEXT(mode, asid, vm), va, writable, executable);
+  return protectPage(LANE(lane), CONTEXT(mode, asid, vm), va, 0, writable, executable);
 }
 
 /** Writes one CPU's counters (u64[Stat.Count]) of a lane to `out`: the lane's own, and those that its filter keeps. */

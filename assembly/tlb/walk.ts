@@ -3,12 +3,14 @@
 
 import { Format, Lane, Policy, Vm } from '../layout';
 import { DESCRIPTOR, NODE_OF } from '../memory/tables';
-import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
+import { addressOf, isLeaf, isPresent, isWritable } from '../paging/descriptor';
 import { mapPage, SIZE, sizeOfLeaf, TABLES } from '../paging/map';
-import { rootSlot } from '../paging/space';
+import { OWNER, rootSlot } from '../paging/space';
 import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
 import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
+import { VIEW_OF } from '../replica/views';
 import { Stat } from '../stats';
+import { noteTranslation } from './shadow';
 import { CACHE, insertCache, IPA_CACHE, lookupCache, NEXT, STAGE1_CACHES, STAGE2_CACHES } from './walkcache';
 
 /** Adds `n` to a counter of the CPU whose block is given: its counters come first in the block. */
@@ -33,9 +35,9 @@ function VM_TAG(vm: Vm): u64 {
 }
 
 /** The size number of the page that maps `va`, as its TLB entry has it; -1 when it is not mapped. Counts nothing. */
-export function mappedSize(lane: Lane, va: u64, context: u64): i32 {
+export function mappedSize(lane: Lane, cpu: u32, va: u64, context: u64): i32 {
   const vm = vmOf(lane, context);
-  const root = load<u64>(rootSlot(lane, context, va));
+  const root = load<u64>(rootSlot(lane, context, va, VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va)));
   return root ? leafSize(lane, vm, root - 1, lane.stage1.depth - 1, va) : -1;
 }
 
@@ -66,6 +68,7 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
   ADD(block, Stat.WalkCount, 1);
   const stage = lane.stage1;
   const cpuNode = NODE_OF_CPU(lane, cpu);
+  const view = VIEW_OF(lane, cpuNode, va);
   const vm = vmOf(lane, context);
 
   // The cached descriptor closest to the leaf gives the table where the walk starts.
@@ -79,14 +82,14 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     from = height - 1;
     ADD(block, (stage.format == Format.X86 ? Stat.WalkCache_HitsPde : Stat.WalkCache_HitsL2) + from, 1);
   }
-  let table = cached ? NEXT(cached) : load<u64>(rootSlot(lane, context, va)) - 1;
+  let table = cached ? NEXT(cached) : load<u64>(rootSlot(lane, context, va, view)) - 1;
 
   // The root slot is 0, and the table all ones, while the context has no tables.
   let size = cached || ~table ? leafSize(lane, vm, table, from, va) : -1;
   if (size < 0) {
     ADD(block, Stat.FaultDemand, 1);
     ADD(block, Stat.FaultStage2, mapPage(lane, cpuNode, context, va, pa));
-    if (!cached) table = load<u64>(rootSlot(lane, context, va)) - 1;
+    if (!cached) table = load<u64>(rootSlot(lane, context, va, view)) - 1;
     size = leafSize(lane, vm, table, from, va);
   }
 
@@ -102,6 +105,7 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     const entry = load<u64>(DESCRIPTOR(pool, at));
     const next = addressOf(stage, entry, height);
     if (isLeaf(stage, entry, height)) {
+      if (lane.checks) noteTranslation(lane, cpu, va, OWNER(lane, context, va), next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)), size, isWritable(stage, entry));
       if (vm) translateIpa(lane, block, cpuNode, vm, next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)));
       return size;
     }

@@ -8,6 +8,7 @@ import { Lane, MAX_DEPTH, WalkCache } from '../layout';
 import { allocate } from '../memory/arena';
 
 const ENTRY_BYTES: u32 = 32;
+export const CACHE_ENTRY_BYTES: u32 = ENTRY_BYTES;
 
 /** The number of the cache for stage-1 table descriptors of height 1; those of greater heights follow. */
 export const STAGE1_CACHES: u32 = 0;

@@ -1,0 +1,200 @@
+// The invariants, asked after every event (docs/replication.md, Invariants): each violation names the event that broke it.
+
+import { Check, Fault, Lane, Level, Option, Part, System } from '../layout';
+import { DESCRIPTOR } from '../memory/tables';
+import { addressOf, isLeaf, isPresent, isWritable } from '../paging/descriptor';
+import { findPage, SIZE } from '../paging/map';
+import { rootSlot } from '../paging/space';
+import { ENTRY_AT, SHIFT_AT } from '../paging/stage';
+import { COPY, copyAt, divergentView, frameIn } from '../replica/copies';
+import { isPerView, rootViews, VIEW_OF } from '../replica/views';
+import { ARRAY, LEVEL } from '../tlb/hierarchy';
+import { ENTRY_BYTES } from '../tlb/set';
+import { shadowOf } from '../tlb/shadow';
+import { NODE_OF_CPU } from '../tlb/walk';
+import { CACHE, CACHE_ENTRY_BYTES, IPA_CACHE, NEXT, STAGE1_CACHES } from '../tlb/walkcache';
+import { contextOf } from './common';
+import { HAS_FAULT, HAS_OPTION, Kernel, KERNEL, PART, violated } from './kernel';
+import { BLOCK, kernelContext } from './operations';
+
+const LOW_BYTE: u64 = 0xff;
+const SHIFT_BITS: u64 = 0x7f;
+
+export function checkAll(lane: Lane): void {
+  checkCopies(lane);
+  checkImage(lane);
+  checkRoots(lane);
+  checkSharing(lane);
+  checkAccounts(lane);
+  for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
+    checkTlbs(lane, cpu);
+    checkWalkCaches(lane, cpu);
+  }
+  if (!lane.unsyncedVa) return;
+  violated(lane, Check.Livelock, lane.unsyncedVa, KERNEL(lane).cpu);
+  lane.unsyncedVa = 0;
+}
+
+/** G4: every copy has the same bytes. */
+function checkCopies(lane: Lane): void {
+  for (let i: u32 = 0; i < lane.copyCount; i++) {
+    const copy = COPY(lane, i);
+    if (copy.live && divergentView(lane, copy)) violated(lane, Check.Divergence, copy.from, KERNEL(lane).cpu);
+  }
+}
+
+/** G4 and G7: all views map the image alike, each to its own bytes; text and read-only data cannot be written. */
+function checkImage(lane: Lane): void {
+  const kernel = KERNEL(lane);
+  const context = kernelContext(lane);
+  for (let i: u32 = 0; i < kernel.partCount; i++) {
+    const part = PART(kernel, i);
+    const end = part.va + part.bytes;
+    let va = part.va;
+    while (va < end) {
+      let step: u64 = u64.MAX_VALUE;
+      let present = false;
+      for (let view: u32 = 0; view < lane.views; view++) {
+        const page = findPage(lane, context, va, view);
+        const shift = page ? SIZE(lane, page.size).shift : lane.stage1.pageShift;
+        step = min(step, (<u64>1) << shift);
+        if (view == 0) present = page != null;
+        else if (present != (page != null)) violated(lane, Check.Divergence, va, kernel.cpu);
+        if (!page) continue;
+        const leaf = load<u64>(page.leaf);
+        if (part.kind <= <u32>Part.Rodata && isWritable(lane.stage1, leaf)) violated(lane, Check.Writable, va, kernel.cpu);
+        if (frameAt(lane, leaf, page.size, va) != expectedFrame(lane, kernel, va, view)) {
+          violated(lane, Check.Divergence, va, kernel.cpu);
+        }
+      }
+      va = (va | (step - 1)) + 1;
+    }
+  }
+}
+
+/** The physical address that a leaf gives `va`. */
+function frameAt(lane: Lane, leaf: u64, size: u32, va: u64): u64 {
+  const height = SIZE(lane, size).height;
+  const inside = ((<u64>1) << SHIFT_AT(lane.stage1, height)) - 1;
+  return addressOf(lane.stage1, leaf, height) | (va & inside);
+}
+
+/** Where a view must find the image's byte at `va`: in its own copy, else where view 0 has it. */
+function expectedFrame(lane: Lane, kernel: Kernel, va: u64, view: u32): u64 {
+  const copy = copyAt(lane, va);
+  if (copy && kernel.copied) return frameIn(copy, view, va);
+  const page = findPage(lane, kernelContext(lane), va, 0);
+  return page ? frameAt(lane, load<u64>(page.leaf), page.size, va) : 0;
+}
+
+/** Roots agree in what is not replicated: user halves (x86), and the kernel's half outside the window. */
+function checkRoots(lane: Lane): void {
+  if (lane.views == 1) return;
+  const kernel = KERNEL(lane);
+  checkRoot(lane, kernelContext(lane), u64.MAX_VALUE);
+  let mm = kernel.mms;
+  while (mm) {
+    if (mm.live) checkRoot(lane, contextOf(mm), 0);
+    mm = mm.next;
+  }
+}
+
+function checkRoot(lane: Lane, context: u64, half: u64): void {
+  const stage = lane.stage1;
+  const height = stage.depth - 1;
+  const first = load<u64>(rootSlot(lane, context, half, 0));
+  if (!first) return;
+  const canonical = half ? ~(((<u64>1) << (SHIFT_AT(stage, height) + stage.rootBits)) - 1) : 0;
+  for (let view: u32 = 1; view < rootViews(lane, half); view++) {
+    const own = load<u64>(rootSlot(lane, context, half, view));
+    if (!own) continue;
+    for (let i: u64 = 0; i >> stage.rootBits == 0; i++) {
+      const va = canonical | (i << SHIFT_AT(stage, height));
+      if (isPerView(lane, va, height)) continue;
+      const a = load<u64>(DESCRIPTOR(lane.tables, first - 1 + i * 8));
+      const b = load<u64>(DESCRIPTOR(lane.tables, own - 1 + i * 8));
+      if (a != b) violated(lane, Check.RootSync, va, KERNEL(lane).cpu);
+    }
+  }
+}
+
+/** Roots that differ must not be declared common to CPUs that share TLB entries. */
+function checkSharing(lane: Lane): void {
+  const kernel = KERNEL(lane);
+  if (lane.views > 1 && HAS_OPTION(kernel, Option.Cnp) && HAS_FAULT(kernel, Fault.CnpAcrossNodes)) {
+    violated(lane, Check.Sharing, 0, kernel.cpu);
+  }
+}
+
+/** G8: the tables in use are those that are counted. */
+function checkAccounts(lane: Lane): void {
+  if (lane.stage2) return;
+  const pool = lane.tables;
+  let free: u64 = 0;
+  for (let next = pool.free; next; free++) {
+    next = load<u32>(DESCRIPTOR(pool, (<u64>(next - 1)) << pool.pageShift));
+  }
+  let counted: u64 = 0;
+  for (let node: u32 = 0; node < lane.nodes; node++) counted += load<u64>(lane.tableBytes + node * 8);
+  if ((<u64>pool.pages - free) << pool.pageShift != counted) violated(lane, Check.Accounting, 0, KERNEL(lane).cpu);
+}
+
+/** G1: every TLB entry is what the tables of its CPU say now; rights may have grown. */
+function checkTlbs(lane: Lane, cpu: u32): void {
+  const block = BLOCK(lane, cpu);
+  for (let i = 0; i < Level.Count; i++) {
+    const level = LEVEL(lane, i);
+    for (let a: u32 = 0; a < level.arrayCount; a++) {
+      const array = ARRAY(level, a);
+      const end = block + array.offset + array.sets * array.ways * ENTRY_BYTES;
+      for (let entry = block + array.offset; entry < end; entry += ENTRY_BYTES) {
+        const meta = load<u64>(entry, 8);
+        if (~meta) checkEntry(lane, cpu, load<u64>(entry), meta);
+      }
+    }
+  }
+}
+
+function checkEntry(lane: Lane, cpu: u32, tag: u64, meta: u64): void {
+  const shadow = shadowOf(lane, cpu, tag, meta);
+  if (!shadow) return;
+  const va = tag << (meta & SHIFT_BITS);
+  const view = VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va);
+  const page = findPage(lane, meta & ~LOW_BYTE, va, view);
+  if (page) {
+    const leaf = load<u64>(page.leaf);
+    const same = frameAt(lane, leaf, page.size, va) == shadow.pa;
+    if (same && (!shadow.writable || isWritable(lane.stage1, leaf))) return;
+  }
+  violated(lane, Check.Stale, va, cpu);
+}
+
+/** G2: a walk cache leads to tables that are still in the tree. */
+function checkWalkCaches(lane: Lane, cpu: u32): void {
+  const stage = lane.stage1;
+  if (lane.stage2) return;
+  for (let height: u32 = 1; height < stage.depth; height++) {
+    const cache = CACHE(lane, STAGE1_CACHES + height - 1);
+    const first = BLOCK(lane, cpu) + cache.offset;
+    for (let entry = first; entry < first + cache.entries * CACHE_ENTRY_BYTES; entry += CACHE_ENTRY_BYTES) {
+      const context = load<u64>(entry, 8);
+      if (!~context) continue;
+      const va = load<u64>(entry) << cache.shift;
+      if (tableAt(lane, cpu, context, va, height - 1) != NEXT(entry)) violated(lane, Check.UseAfterFree, va, cpu);
+    }
+  }
+}
+
+/** The table of `height` that a CPU's tables have for `va`; all ones when there is none. */
+function tableAt(lane: Lane, cpu: u32, context: u64, va: u64, to: u32): u64 {
+  const stage = lane.stage1;
+  const root = load<u64>(rootSlot(lane, context, va, VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va)));
+  if (!root) return u64.MAX_VALUE;
+  let table = root - 1;
+  for (let height = stage.depth - 1; height > to; height--) {
+    const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, table, va, height)));
+    if (!isPresent(stage, entry, height) || isLeaf(stage, entry, height)) return u64.MAX_VALUE;
+    table = addressOf(stage, entry, height);
+  }
+  return table;
+}

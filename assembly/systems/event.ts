@@ -1,0 +1,62 @@
+// The door of the systems: set-up, and one event at a time.
+
+import { Check, Lane, Option, Part, System } from '../layout';
+import { allocate } from '../memory/arena';
+import { Cost } from '../layout';
+import { initSpaces } from '../paging/space';
+import { initCopies } from '../replica/copies';
+import { armEvent } from './arm64';
+import { newShadows } from '../tlb/shadow';
+import { checkAll } from './check';
+import { addPart, bootImage } from './image';
+import { KERNEL, newKernel } from './kernel';
+import { x86Event } from './x86';
+
+/**
+ * Gives a lane a kernel that expands events. `replicate`: one view per node. The kernel's half has the same tables in every address space.
+ * To be called before anything is mapped.
+ */
+export function setSystem(lane: Lane, system: System, replicate: bool, options: u32, faults: u32, checks: bool): void {
+  lane.views = replicate ? lane.nodes : 1;
+  lane.subtreeNode = -1;
+  lane.sharedKernel = true;
+  lane.checks = checks;
+  if (checks) lane.shadows = changetype<usize>(newShadows());
+  lane.costs = allocate(Cost.Count * 4);
+  lane.kernel = changetype<usize>(newKernel(lane, system, options, faults));
+  initCopies(lane);
+  initSpaces(lane);
+}
+
+/** Cycles of an operation. */
+export function setCost(lane: Lane, cost: Cost, cycles: u32): void {
+  store<u32>(lane.costs + cost * 4, cycles);
+}
+
+/** The node that has the image, the alignment of copies (log2), and the node of all views' lower tables (-1: each view's own). */
+export function setImage(lane: Lane, home: u32, copyShift: u32, subtreeNode: i32): void {
+  const kernel = KERNEL(lane);
+  kernel.home = home;
+  kernel.copyShift = copyShift;
+  lane.subtreeNode = subtreeNode;
+}
+
+/** A part of the image, in the order of addresses; `pa` is all ones where it is not known. */
+export function addImagePart(lane: Lane, kind: Part, va: u64, bytes: u64, pa: u64): void {
+  addPart(lane, kind, va, bytes, pa);
+}
+
+/** Expands an event of the trace, whose record is given for messages. */
+export function expandEvent(lane: Lane, record: u64, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64): void {
+  const kernel = KERNEL(lane);
+  kernel.record = record;
+  kernel.cpu = cpu;
+  if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b);
+  else armEvent(lane, cpu, kind, va, arg, a, b);
+  if (lane.checks) checkAll(lane);
+}
+
+/** Maps the image and, unless `later`, copies it; once, before the first row. */
+export function bootKernel(lane: Lane, mapped: bool, later: bool): void {
+  if (!KERNEL(lane).booted) bootImage(lane, mapped, later);
+}

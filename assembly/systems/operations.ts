@@ -1,0 +1,178 @@
+// The operations that events are made of: root writes, TLB maintenance, IPIs, barriers, traps, copies. Each counts itself at the CPU that
+// does it and adds its cycles (machine.costs; Intel SDM vol. 3 4.10.4, Arm ARM D8.16, Linux arch/x86/mm/tlb.c, arm64 tlbflush.h).
+
+import { Cost, GLOBAL_CONTEXT, CONTEXT, Lane } from '../layout';
+import { Stat } from '../stats';
+import { Invalidation, invalidateOn } from '../tlb/invalidate';
+import { ADD, NODE_OF_CPU } from '../tlb/walk';
+import { Kernel, KERNEL } from './kernel';
+
+/** Above this many pages x86 flushes everything (tlb_single_page_flush_ceiling), and Arm (MAX_DVM_OPS) above the other. */
+const X86_PAGES: u64 = 33;
+const ARM_PAGES: u64 = 512;
+
+// @ts-ignore: decorator
+@inline
+export function BLOCK(lane: Lane, cpu: u32): usize {
+  return lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes;
+}
+
+// @ts-ignore: decorator
+@inline
+export function COST(lane: Lane, cost: Cost): u64 {
+  return load<u32>(lane.costs + cost * 4);
+}
+
+/** Adds cycles of maintenance to a CPU. */
+export function spend(lane: Lane, cpu: u32, cycles: u64): void {
+  ADD(BLOCK(lane, cpu), Stat.CyclesMaintenance, cycles);
+}
+
+/** Counts `n` operations of a CPU and their cycles. */
+export function count(lane: Lane, cpu: u32, stat: Stat, n: u64, cost: Cost): void {
+  ADD(BLOCK(lane, cpu), stat, n);
+  spend(lane, cpu, n * COST(lane, cost));
+}
+
+/** Barriers: `isb` context synchronisations, `dsb` data barriers. */
+export function barriers(lane: Lane, cpu: u32, isb: u32, dsb: u32): void {
+  ADD(BLOCK(lane, cpu), Stat.MaintenanceBarrier, isb + dsb);
+  spend(lane, cpu, isb * COST(lane, Cost.Isb) + dsb * COST(lane, Cost.Dsb));
+}
+
+/** What memory of `node` costs a CPU more than its own, as far as misses do not overlap. */
+export function farther(lane: Lane, cpu: u32, node: u32): u64 {
+  const own = NODE_OF_CPU(lane, cpu);
+  const there = load<u32>(lane.latency + (own * lane.nodes + node) * 4);
+  const here = load<u32>(lane.latency + (own * lane.nodes + own) * 4);
+  return there > here ? ((there - here) << 8) / max<u64>(COST(lane, Cost.Overlap), 256) : 0;
+}
+
+/** Stores to descriptors in a table of `node`. */
+export function tableStores(lane: Lane, cpu: u32, node: u32, n: u64): void {
+  ADD(BLOCK(lane, cpu), Stat.MaintenanceTable_Store, n);
+  spend(lane, cpu, n * (1 + farther(lane, cpu, node)));
+}
+
+/** Stores to further copies of a descriptor, as tables/views counted them since the last call: each is on another node. */
+export function syncedStores(lane: Lane, cpu: u32, factor: u32): void {
+  const n = <u64>lane.syncStores * factor;
+  lane.syncStores = 0;
+  if (!n) return;
+  ADD(BLOCK(lane, cpu), Stat.MaintenanceSync_Store, n);
+  ADD(BLOCK(lane, cpu), Stat.MaintenanceTable_Store, n);
+  const other = NODE_OF_CPU(lane, cpu) ? 0 : 1;
+  spend(lane, cpu, n * (1 + farther(lane, cpu, other)));
+}
+
+/** Copies bytes from one node's memory to another's. */
+export function copied(lane: Lane, cpu: u32, from: u32, to: u32, bytes: u64): void {
+  ADD(BLOCK(lane, cpu), Stat.MaintenanceBytes_Copied, bytes);
+  const lines = (bytes + 63) >> 6;
+  spend(lane, cpu, lines * (COST(lane, Cost.CopyLine) + farther(lane, cpu, from) + farther(lane, cpu, to)));
+}
+
+/** Allocates and zeroes a page on a node. */
+export function allocatedPages(lane: Lane, cpu: u32, node: u32, pages: u64): void {
+  const lines: u64 = (<u64>1 << lane.stage1.pageShift) >> 6;
+  spend(lane, cpu, pages * (COST(lane, Cost.PageAlloc) + lines * (1 + farther(lane, cpu, node))));
+}
+
+/** Cache maintenance by address: `lines` cleaned and as many invalidated, with the barriers of caches_clean_inval_pou. */
+export function cleanedLines(lane: Lane, cpu: u32, lines: u64): void {
+  count(lane, cpu, Stat.MaintenanceDc_Lines, lines, Cost.CmoLine);
+  barriers(lane, cpu, 0, 1);
+  count(lane, cpu, Stat.MaintenanceIc_Lines, lines, Cost.CmoLine);
+  barriers(lane, cpu, 1, 1);
+}
+
+/** A write of a root register by a CPU. */
+export function rootWrites(lane: Lane, cpu: u32, n: u64, flush: bool): void {
+  count(lane, cpu, Stat.MaintenanceRoot_Write, n, flush ? Cost.RootWriteFlush : Cost.RootWrite);
+}
+
+/** Interrupts every other CPU that is online, or only those that run the address space `mm`; the sender waits for the slowest. */
+export function interrupt(lane: Lane, cpu: u32, stat: Stat, mm: u64, everyone: bool): u32 {
+  const kernel = KERNEL(lane);
+  let targets: u32 = 0;
+  let slowest: u64 = 0;
+  for (let other: u32 = 0; other < lane.cpus; other++) {
+    if (!isTarget(kernel, cpu, other, mm, everyone)) continue;
+    targets++;
+    const near = NODE_OF_CPU(lane, other) == NODE_OF_CPU(lane, cpu);
+    slowest = max(slowest, COST(lane, near ? Cost.IpiLocal : Cost.IpiRemote));
+    spend(lane, other, COST(lane, Cost.IpiHandler));
+  }
+  if (!targets) return 0;
+  ADD(BLOCK(lane, cpu), stat, targets);
+  spend(lane, cpu, COST(lane, Cost.Shootdown) + slowest + COST(lane, Cost.IpiHandler));
+  return targets;
+}
+
+function isTarget(kernel: Kernel, cpu: u32, other: u32, mm: u64, everyone: bool): bool {
+  if (other == cpu || !load<u8>(kernel.online + other)) return false;
+  return everyone || load<u64>(kernel.cpuMm + other * 8) == mm;
+}
+
+/** The context of the kernel's own pages. */
+export function kernelContext(lane: Lane): u64 {
+  return GLOBAL_CONTEXT(CONTEXT(1, 0, 0));
+}
+
+/** x86: removes pages from the TLBs of every CPU in question, one by one or, if they are many, all at once; with IPIs. */
+export function flushX86(lane: Lane, cpu: u32, context: u64, from: u64, pages: u64, mm: u64, everyone: bool): void {
+  const kernel = KERNEL(lane);
+  interrupt(lane, cpu, Stat.MaintenanceIpiShootdown, mm, everyone);
+  const last = from + (pages << lane.stage1.pageShift) - 1;
+  const all = pages > X86_PAGES;
+  const isKernel = everyone;
+  for (let other: u32 = 0; other < lane.cpus; other++) {
+    if (other != cpu && !isTarget(kernel, cpu, other, mm, everyone)) continue;
+    // Kernel pages leave with the walk-cache entries of whatever address space the CPU is in.
+    const own = isKernel ? CONTEXT(0, load<u32>(kernel.cpuAsid + other * 4), 0) : context;
+    if (!all) {
+      count(lane, other, Stat.MaintenanceTlbiInvlpg, pages, Cost.Invlpg);
+      invalidateOn(lane, BLOCK(lane, other), Invalidation.Invlpg, own, from, last);
+    } else if (isKernel) {
+      count(lane, other, Stat.MaintenanceTlbiGlobal, 1, Cost.GlobalFlush);
+      invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidAll, context, 0, 0);
+    } else {
+      count(lane, other, Stat.MaintenanceTlbiCr3, 1, Cost.RootWriteFlush);
+      invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidContext, context, 0, 0);
+    }
+  }
+  kernel.changed = true;
+}
+
+/** x86: everything, global pages included, on every CPU (flush_tlb_all). */
+export function flushAllX86(lane: Lane, cpu: u32): void {
+  const kernel = KERNEL(lane);
+  interrupt(lane, cpu, Stat.MaintenanceIpiShootdown, 0, true);
+  for (let other: u32 = 0; other < lane.cpus; other++) {
+    if (other != cpu && !isTarget(kernel, cpu, other, 0, true)) continue;
+    count(lane, other, Stat.MaintenanceTlbiGlobal, 1, Cost.GlobalFlush);
+    invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidAll, CONTEXT(1, 0, 0), 0, 0);
+  }
+  kernel.changed = true;
+}
+
+/** x86: a CPU drops what is not global (native_flush_tlb_local). */
+export function flushLocalX86(lane: Lane, cpu: u32): void {
+  count(lane, cpu, Stat.MaintenanceTlbiCr3, 1, Cost.RootWriteFlush);
+  invalidateOn(lane, BLOCK(lane, cpu), Invalidation.InvpcidNonGlobal, CONTEXT(1, 0, 0), 0, 0);
+  KERNEL(lane).changed = true;
+}
+
+/** Arm: DSB ISHST, TLBI VAALE1IS for each page (VMALLE1IS when they are many), DSB ISH, ISB: no interrupts. */
+export function flushArm(lane: Lane, cpu: u32, context: u64, from: u64, pages: u64): void {
+  const all = pages > ARM_PAGES;
+  const last = from + (pages << lane.stage1.pageShift) - 1;
+  if (all) count(lane, cpu, Stat.MaintenanceTlbiVmalle1is, 1, Cost.TlbiBroadcast);
+  else count(lane, cpu, Stat.MaintenanceTlbiVaale1is, pages, Cost.TlbiBroadcast);
+  barriers(lane, cpu, 1, 2);
+  const instruction = all ? Invalidation.TlbiVm : Invalidation.TlbiVaAnyAsidLast;
+  for (let other: u32 = 0; other < lane.cpus; other++) {
+    invalidateOn(lane, BLOCK(lane, other), instruction, context, from, last);
+  }
+  KERNEL(lane).changed = true;
+}
