@@ -50,4 +50,19 @@ export {
   stepTablePa,
   translate,
 } from './paging/translate';
-export { addImagePart, bootKernel, expandEvent, setCost, setImage, setSystem } from './systems/event';
+export { Check, Cost, Fault, Option, Part, System } from './layout';
+export { Area, Event, Method } from './systems/events';
+export {
+  addImagePart,
+  bootKernel,
+  expandEvent,
+  replicaBytesOf,
+  replicaTableBytesOf,
+  setCost,
+  setImage,
+  setSystem,
+  violationCount,
+  violationCpu,
+  violationRecord,
+  violationVa,
+} from './systems/event';

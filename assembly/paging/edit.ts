@@ -14,14 +14,7 @@ export function unmapPage(lane: Lane, context: u64, va: u64, view: u32): bool {
 }
 
 /** Allows or forbids writing to and executing the page that holds `va` in one view; false when there is none. */
-export function protectPage(
-  lane: Lane,
-  context: u64,
-  va: u64,
-  view: u32,
-  writable: bool,
-  executable: bool,
-): bool {
+export function protectPage(lane: Lane, context: u64, va: u64, view: u32, writable: bool, executable: bool): bool {
   const page = findPage(lane, context, va, view);
   if (!page) return false;
   for (let i: u32 = 0; i < page.entries; i++) {

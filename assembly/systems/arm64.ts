@@ -7,7 +7,18 @@ import { isPerView } from '../replica/views';
 import { Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { NODE_OF_CPU } from '../tlb/walk';
-import { allocateTop, clearTop, contextOf, createMm, destroyMm, mapKernel, placesOf, unmapKernel, unmapUser, writeText } from './common';
+import {
+  allocateTop,
+  clearTop,
+  contextOf,
+  createMm,
+  destroyMm,
+  mapKernel,
+  placesOf,
+  unmapKernel,
+  unmapUser,
+  writeText,
+} from './common';
 import { Area, Event, Method } from './events';
 import { findMm, HAS_FAULT, HAS_OPTION, KERNEL, violated } from './kernel';
 import { copyTables, takeCopies } from './image';

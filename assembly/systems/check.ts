@@ -62,7 +62,8 @@ function checkImage(lane: Lane): void {
         else if (present != (page != null)) violated(lane, Check.Divergence, va, kernel.cpu);
         if (!page) continue;
         const leaf = load<u64>(page.leaf);
-        if (part.kind <= <u32>Part.Rodata && isWritable(lane.stage1, leaf)) violated(lane, Check.Writable, va, kernel.cpu);
+        if (part.kind <= <u32>Part.Rodata && isWritable(lane.stage1, leaf))
+          violated(lane, Check.Writable, va, kernel.cpu);
         if (frameAt(lane, leaf, page.size, va) != expectedFrame(lane, kernel, va, view)) {
           violated(lane, Check.Divergence, va, kernel.cpu);
         }

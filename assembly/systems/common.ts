@@ -144,7 +144,8 @@ export function unmapUser(lane: Lane, mm: Mm, va: u64, pages: u64): u64 {
   let unmapped: u64 = 0;
   const shift = lane.stage1.pageShift;
   for (let i: u64 = 0; i < pages; i++) {
-    if (findPage(lane, contextOf(mm), va + (i << shift), 0) && unmapPage(lane, contextOf(mm), va + (i << shift), 0)) unmapped++;
+    if (findPage(lane, contextOf(mm), va + (i << shift), 0) && unmapPage(lane, contextOf(mm), va + (i << shift), 0))
+      unmapped++;
   }
   return unmapped;
 }

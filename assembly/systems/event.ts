@@ -1,15 +1,14 @@
 // The door of the systems: set-up, and one event at a time.
 
-import { Check, Lane, Option, Part, System } from '../layout';
+import { Check, Cost, Lane, Part, System } from '../layout';
 import { allocate } from '../memory/arena';
-import { Cost } from '../layout';
 import { initSpaces } from '../paging/space';
 import { initCopies } from '../replica/copies';
 import { armEvent } from './arm64';
 import { newShadows } from '../tlb/shadow';
 import { checkAll } from './check';
-import { addPart, bootImage } from './image';
-import { KERNEL, newKernel } from './kernel';
+import { addPart, bootImage, copyBytes } from './image';
+import { KERNEL, newKernel, Violation } from './kernel';
 import { x86Event } from './x86';
 
 /**
@@ -59,4 +58,34 @@ export function expandEvent(lane: Lane, record: u64, cpu: u32, kind: u32, va: u6
 /** Maps the image and, unless `later`, copies it; once, before the first row. */
 export function bootKernel(lane: Lane, mapped: bool, later: bool): void {
   if (!KERNEL(lane).booted) bootImage(lane, mapped, later);
+}
+
+function violationOf(lane: Lane, check: Check): Violation {
+  return changetype<Violation>(KERNEL(lane).violations + check * offsetof<Violation>());
+}
+
+/** How often an invariant was broken, and of the first time the record of the event, the address and the CPU. */
+export function violationCount(lane: Lane, check: Check): u64 {
+  return lane.kernel ? violationOf(lane, check).count : 0;
+}
+
+export function violationRecord(lane: Lane, check: Check): u64 {
+  return violationOf(lane, check).record;
+}
+
+export function violationVa(lane: Lane, check: Check): u64 {
+  return violationOf(lane, check).va;
+}
+
+export function violationCpu(lane: Lane, check: Check): u32 {
+  return violationOf(lane, check).cpu;
+}
+
+/** Bytes of copied text and data on a node, and of tables there that only replication needs. */
+export function replicaBytesOf(lane: Lane, node: u32): u64 {
+  return copyBytes(lane, node);
+}
+
+export function replicaTableBytesOf(lane: Lane, node: u32): u64 {
+  return load<u64>(lane.replicaTableBytes + node * 8);
 }

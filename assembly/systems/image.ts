@@ -73,7 +73,7 @@ export function bootImage(lane: Lane, mapped: bool, later: bool): void {
   lane.windowLast = (end.va + end.bytes - 1) | (((<u64>1) << BLOCK_SHIFT) - 1);
   if (kernel.system == System.TextX86) {
     // The top 2 GiB: image, modules and fixmap.
-    lane.windowFrom = (<u64>-1 >> 31) << 31;
+    lane.windowFrom = ((<u64>-1) >> 31) << 31;
     lane.windowLast = u64.MAX_VALUE;
   }
   const root = rootSlot(lane, context, first.va, 0);
@@ -229,7 +229,9 @@ function copyTable(lane: Lane, table: u64, va: u64, height: u32, view: u32): u64
   const own = newReplicaTable(lane, isRoot ? view : subtreeNode(lane, view));
   const bits = isRoot ? stage.rootBits : stage.indexBits;
   // The addresses above this table's: those of `va`.
-  const above = isRoot ? va & ~((((<u64>1) << bits) << SHIFT_AT(stage, height)) - 1) : (va >> SHIFT_AT(stage, height + 1)) << SHIFT_AT(stage, height + 1);
+  const above = isRoot
+    ? va & ~((((<u64>1) << bits) << SHIFT_AT(stage, height)) - 1)
+    : (va >> SHIFT_AT(stage, height + 1)) << SHIFT_AT(stage, height + 1);
   for (let i: u64 = 0; i >> bits == 0; i++) {
     const address = above | (i << SHIFT_AT(stage, height));
     const entry = load<u64>(DESCRIPTOR(lane.tables, table + i * 8));

@@ -35,6 +35,7 @@ export class Violation {
 
 export const MAX_PARTS: u32 = 8;
 
+
 @unmanaged
 export class Kernel {
   system: System;

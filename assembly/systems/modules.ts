@@ -10,6 +10,7 @@ import { copyPart, takeMemory } from './image';
 import { KERNEL } from './kernel';
 import { allocatedPages, copied, kernelContext, tableStores } from './operations';
 
+
 @unmanaged
 export class Module {
   next: Module | null;

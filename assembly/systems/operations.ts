@@ -74,7 +74,7 @@ export function copied(lane: Lane, cpu: u32, from: u32, to: u32, bytes: u64): vo
 
 /** Allocates and zeroes a page on a node. */
 export function allocatedPages(lane: Lane, cpu: u32, node: u32, pages: u64): void {
-  const lines: u64 = (<u64>1 << lane.stage1.pageShift) >> 6;
+  const lines: u64 = ((<u64>1) << lane.stage1.pageShift) >> 6;
   spend(lane, cpu, pages * (COST(lane, Cost.PageAlloc) + lines * (1 + farther(lane, cpu, node))));
 }
 

@@ -206,5 +206,6 @@ function moduleLoad(lane: Lane, cpu: u32, va: u64, text: u64, rodata: u64, data:
   addModule(lane, cpu, va, text, rodata, data, replicate);
   if (!replicate) return;
   flushX86(lane, cpu, kernelContext(lane), va, pagesOf(lane, text), 0, true);
-  if (rodata) flushX86(lane, cpu, kernelContext(lane), va + (pagesOf(lane, text) << 12), pagesOf(lane, rodata), 0, true);
+  if (rodata)
+    flushX86(lane, cpu, kernelContext(lane), va + (pagesOf(lane, text) << 12), pagesOf(lane, rodata), 0, true);
 }

@@ -73,7 +73,7 @@ function place(shadows: Shadows, cpu: u32, tag: u64, meta: u64): Shadow {
 }
 
 function slot(entries: usize, mask: u32, cpu: u32, tag: u64, meta: u64): Shadow {
-  let i = (<u32>(((tag ^ meta ^ (<u64>cpu << 48)) * 0x9e37_79b9_7f4a_7c15) >> 32)) & mask;
+  let i = (<u32>(((tag ^ meta ^ ((<u64>cpu) << 48)) * 0x9e37_79b9_7f4a_7c15) >> 32)) & mask;
   while (true) {
     const entry = changetype<Shadow>(entries + i * BYTES);
     if (!entry.cpu || (entry.cpu == cpu + 1 && entry.tag == tag && entry.meta == meta)) return entry;

@@ -105,7 +105,16 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     const entry = load<u64>(DESCRIPTOR(pool, at));
     const next = addressOf(stage, entry, height);
     if (isLeaf(stage, entry, height)) {
-      if (lane.checks) noteTranslation(lane, cpu, va, OWNER(lane, context, va), next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)), size, isWritable(stage, entry));
+      if (lane.checks)
+        noteTranslation(
+          lane,
+          cpu,
+          va,
+          OWNER(lane, context, va),
+          next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)),
+          size,
+          isWritable(stage, entry),
+        );
       if (vm) translateIpa(lane, block, cpuNode, vm, next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)));
       return size;
     }

@@ -48,6 +48,28 @@ interface CoreFunctions {
   addPageRule(lane: Pointer, from: bigint, last: bigint, size: number): void;
   setPlacement(lane: Pointer, data: number, dataNode: number, tables: number, tableNode: number): void;
   setReplay(lane: Pointer, mapping: number, trackDirty: boolean, splitPages: boolean, globalKernel: boolean): void;
+  /** The kernel of a lane and what it does at events (assembly/systems/event.ts); before anything is mapped. */
+  setSystem(lane: Pointer, system: number, replicate: boolean, options: number, faults: number, checks: boolean): void;
+  setCost(lane: Pointer, cost: number, cycles: number): void;
+  setImage(lane: Pointer, home: number, copyShift: number, subtreeNode: number): void;
+  addImagePart(lane: Pointer, kind: number, va: bigint, bytes: bigint, pa: bigint): void;
+  bootKernel(lane: Pointer, mapped: boolean, later: boolean): void;
+  expandEvent(
+    lane: Pointer,
+    record: bigint,
+    cpu: number,
+    kind: number,
+    va: bigint,
+    arg: bigint,
+    a: bigint,
+    b: bigint,
+  ): void;
+  violationCount(lane: Pointer, check: number): bigint;
+  violationRecord(lane: Pointer, check: number): bigint;
+  violationVa(lane: Pointer, check: number): bigint;
+  violationCpu(lane: Pointer, check: number): number;
+  replicaBytesOf(lane: Pointer, node: number): bigint;
+  replicaTableBytesOf(lane: Pointer, node: number): bigint;
   startLane(lane: Pointer): void;
   replayRows(from: number, to: number): number;
   replayStatus(): number;
@@ -119,22 +141,36 @@ interface CoreFunctions {
 
 const ENUMS = [
   'Access',
+  'Area',
+  'Check',
   'Column',
   'Control',
+  'Cost',
+  'Event',
+  'Fault',
   'Format',
   'Invalidation',
   'Level',
   'Mapping',
+  'Method',
+  'Option',
   'Outcome',
+  'Part',
   'Permission',
   'Policy',
   'Stat',
   'Status',
+  'System',
 ] as const;
 
 /** Functions that return a u64: the engine hands it over as a signed BigInt. */
 const UNSIGNED = [
   'tableBytesOf',
+  'replicaBytesOf',
+  'replicaTableBytesOf',
+  'violationCount',
+  'violationRecord',
+  'violationVa',
   'outcomePa',
   'outcomeEntry',
   'outcomeIpa',
