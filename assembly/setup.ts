@@ -149,6 +149,7 @@ export function setPlacement(lane: Lane, data: Policy, dataNode: u32, tables: Po
 
 export function setReplay(lane: Lane, mapping: Mapping, trackDirty: bool, splitPages: bool, globalKernel: bool): void {
   lane.globalKernel = globalKernel;
+  if (globalKernel) lane.sharedKernel = true;
   lane.mapping = mapping;
   lane.trackDirty = trackDirty;
   lane.splitPages = splitPages;
