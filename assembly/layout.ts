@@ -34,6 +34,22 @@ export enum Mapping {
   Captured,
 }
 
+/** Line caches (docs/caches.md). */
+export enum Cache {
+  L1i,
+  L1d,
+  L2,
+  Llc,
+  Count,
+}
+
+/** What is invalidated before a cold run. */
+export enum Scope {
+  All,
+  Kernel,
+  Text,
+}
+
 /** How a replay call ended. */
 export enum Status {
   Done,
