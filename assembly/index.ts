@@ -1,15 +1,20 @@
 // The entry module: what the host sees. Enums are re-exported here because only the entry module's exports reach it.
 
-export { Column, Format, Level, Mapping, Policy, Status } from './layout';
+export { Cache, Column, Format, Level, Mapping, Policy, Scope, Status } from './layout';
 export { Stat } from './stats';
 export { Control, Permission } from './paging/descriptor';
 export { Invalidation } from './tlb/invalidate';
 export { IPA_CACHE, STAGE1_CACHES, STAGE2_CACHES } from './tlb/walkcache';
 export {
+  addMemoryRange,
   addPageRule,
   addPageSize,
+  addTextRange,
   addTlbArray,
   createLane,
+  setCache,
+  setCaches,
+  setCluster,
   setCpuNode,
   setLatency,
   setPageSizes,
@@ -17,10 +22,21 @@ export {
   setReplay,
   setStage1,
   setStage2,
+  setTextPlacement,
   setWalkCache,
   startLane,
 } from './setup';
-export { attachColumn, collectCounters, invalidate, protect, replayRows, replayStatus, unmap } from './replay/replay';
+export {
+  attachColumn,
+  collectCounters,
+  cool,
+  invalidate,
+  pollute,
+  protect,
+  replayRows,
+  replayStatus,
+  unmap,
+} from './replay/replay';
 export { probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
 export { addTablePage } from './memory/image';

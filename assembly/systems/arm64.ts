@@ -1,12 +1,11 @@
 // arm64: kernel events as Linux expands them, with per-node TTBR1 tables and copies of kernel text of the King and Jia series where there
 // is more than one view (docs/replication.md, arm64). With one view it is the kernel as it is.
 
-import { Check, Cost, Fault, Lane, Option, PA_UNKNOWN } from '../layout';
+import { Check, Cost, Fault, Lane, Option, PA_UNKNOWN, NODE_OF_CPU } from '../layout';
 import { findPage } from '../paging/map';
 import { isPerView } from '../replica/views';
 import { Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
-import { NODE_OF_CPU } from '../tlb/walk';
 import {
   allocateTop,
   clearTop,

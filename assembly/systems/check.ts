@@ -1,6 +1,6 @@
 // The invariants, asked after every event (docs/replication.md, Invariants): each violation names the event that broke it.
 
-import { Check, Fault, Lane, Level, Option, Part, System } from '../layout';
+import { Check, Fault, Lane, Level, Option, Part, System, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR } from '../memory/tables';
 import { addressOf, isLeaf, isPresent, isWritable } from '../paging/descriptor';
 import { findPage, SIZE } from '../paging/map';
@@ -11,7 +11,6 @@ import { isPerView, rootViews, VIEW_OF } from '../replica/views';
 import { ARRAY, LEVEL } from '../tlb/hierarchy';
 import { ENTRY_BYTES } from '../tlb/set';
 import { shadowOf } from '../tlb/shadow';
-import { NODE_OF_CPU } from '../tlb/walk';
 import { CACHE, CACHE_ENTRY_BYTES, IPA_CACHE, NEXT, STAGE1_CACHES } from '../tlb/walkcache';
 import { contextOf } from './common';
 import { HAS_FAULT, HAS_OPTION, Kernel, KERNEL, PART, violated } from './kernel';

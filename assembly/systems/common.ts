@@ -1,6 +1,6 @@
 // What the kernels of both architectures do alike: address spaces, mappings in the kernel's half, copies of a patch.
 
-import { CONTEXT, Fault, Lane, Option, PA_UNKNOWN, Stage, System } from '../layout';
+import { CONTEXT, Fault, Lane, Option, PA_UNKNOWN, Stage, System, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR, freeReplicaTable, freeTable } from '../memory/tables';
 import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
 import { unmapPage } from '../paging/edit';
@@ -11,7 +11,6 @@ import { Copy, copyAt, writeLine } from '../replica/copies';
 import { rootViews } from '../replica/views';
 import { Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
-import { ADD, NODE_OF_CPU } from '../tlb/walk';
 import { findMm, HAS_FAULT, HAS_OPTION, Kernel, KERNEL, Mm, openMm } from './kernel';
 import { allocatedPages, BLOCK, copied, kernelContext, spend, syncedStores, tableStores } from './operations';
 

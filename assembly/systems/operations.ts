@@ -1,10 +1,9 @@
 // The operations that events are made of: root writes, TLB maintenance, IPIs, barriers, traps, copies. Each counts itself at the CPU that
 // does it and adds its cycles (machine.costs; Intel SDM vol. 3 4.10.4, Arm ARM D8.16, Linux arch/x86/mm/tlb.c, arm64 tlbflush.h).
 
-import { Cost, GLOBAL_CONTEXT, CONTEXT, Lane } from '../layout';
-import { Stat } from '../stats';
+import { Cost, GLOBAL_CONTEXT, CONTEXT, Lane, NODE_OF_CPU } from '../layout';
+import { ADD, Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
-import { ADD, NODE_OF_CPU } from '../tlb/walk';
 import { Kernel, KERNEL } from './kernel';
 
 /** Above this many pages x86 flushes everything (tlb_single_page_flush_ceiling), and Arm (MAX_DVM_OPS) above the other. */

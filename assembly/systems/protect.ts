@@ -1,12 +1,11 @@
 // Changing the protection of kernel pages in one view; a large page of which only a part changes is split first.
 
-import { Lane } from '../layout';
+import { Lane, NODE_OF_CPU } from '../layout';
 import { allocateTables, DESCRIPTOR, newReplicaTable } from '../memory/tables';
 import { addressOf, pageOfBlock, tableDescriptor } from '../paging/descriptor';
 import { protectPage } from '../paging/edit';
 import { findPage, SIZE } from '../paging/map';
 import { subtreeNode } from '../replica/views';
-import { NODE_OF_CPU } from '../tlb/walk';
 import { kernelContext, tableStores } from './operations';
 
 /** Sets the protection (bit 1 write, bit 2 execute) of mapped pages from `va` on; counts the stores. */

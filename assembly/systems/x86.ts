@@ -1,10 +1,9 @@
 // x86-64: kernel events as Linux expands them, with per-node page tables, text and read-only data of the Kuzin series (6.5) where there
 // is more than one view (docs/replication.md, x86-64). With one view it is the kernel as it is.
 
-import { Fault, Lane, Option, PA_UNKNOWN } from '../layout';
+import { Fault, Lane, Option, PA_UNKNOWN, NODE_OF_CPU } from '../layout';
 import { isPerView } from '../replica/views';
 import { Stat } from '../stats';
-import { NODE_OF_CPU } from '../tlb/walk';
 import {
   allocateTop,
   clearTop,

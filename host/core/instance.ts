@@ -70,7 +70,28 @@ interface CoreFunctions {
   violationCpu(lane: Pointer, check: number): number;
   replicaBytesOf(lane: Pointer, node: number): bigint;
   replicaTableBytesOf(lane: Pointer, node: number): bigint;
+  /** Line caches: geometry of one of Cache, and how they work together (docs/caches.md). */
+  setCache(lane: Pointer, cache: number, sets: number, ways: number): void;
+  setCaches(
+    lane: Pointer,
+    l2Cycles: number,
+    llcCycles: number,
+    walksAtL1d: boolean,
+    prefetchLines: number,
+    inclusive: boolean,
+    remoteCacheable: boolean,
+  ): void;
+  /** The LLC that a CPU uses: clusters are numbered through all nodes, those of node 0 first. */
+  setCluster(lane: Pointer, cpu: number, cluster: number): void;
+  /** Home of the captured physical addresses [from, last]; the range added first decides. */
+  addMemoryRange(lane: Pointer, from: bigint, last: bigint, policy: number, node: number): void;
+  /** Placement of the frames of text, and the virtual addresses [from, last] that are text. */
+  setTextPlacement(lane: Pointer, policy: number, node: number): void;
+  addTextRange(lane: Pointer, from: bigint, last: bigint): void;
   startLane(lane: Pointer): void;
+  /** Invalidates what is in the Scope, on all CPUs; lets a CPU read `bytes` of its own through its caches. By number of the lane. */
+  cool(lane: number, scope: number): void;
+  pollute(lane: number, cpu: number, bytes: bigint): void;
   replayRows(from: number, to: number): number;
   replayStatus(): number;
   invalidate(
@@ -143,6 +164,7 @@ const ENUMS = [
   'Access',
   'Area',
   'Check',
+  'Cache',
   'Column',
   'Control',
   'Cost',
@@ -158,6 +180,7 @@ const ENUMS = [
   'Part',
   'Permission',
   'Policy',
+  'Scope',
   'Stat',
   'Status',
   'System',
