@@ -35,11 +35,14 @@ export {
   protect,
   replayRows,
   replayStatus,
+  runEvent,
+  runTableStore,
+  stopAtEvents,
   unmap,
 } from './replay/replay';
 export { probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
-export { addTablePage } from './memory/image';
+export { addTablePage, loadFromImage } from './memory/image';
 export {
   Access,
   createRegime,
@@ -71,7 +74,7 @@ export { Area, Event, Method } from './systems/events';
 export {
   addImagePart,
   bootKernel,
-  expandEvent,
+  importKernelRoot,
   replicaBytesOf,
   replicaTableBytesOf,
   setCost,

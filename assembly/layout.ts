@@ -32,6 +32,7 @@ export enum Policy {
 export enum Mapping {
   Demand,
   Captured,
+  Tables,
 }
 
 /** Line caches (docs/caches.md). */
@@ -222,12 +223,6 @@ export class Caches {
   active: usize;
   activeCount: u32;
   isActive: usize;
-  /** MemoryRange[rangeCount]. */
-  ranges: usize;
-  rangeCount: u32;
-  rangeRoom: u32;
-  /** Captured frames whose home is the node that touched them first. */
-  firstTouched: PageMap | null;
   /** The filter's line slots of CPU 0, the bytes from one CPU's to the next, and the mask of a slot's byte offset (cache/slots.ts). */
   slots: usize;
   slotStride: u32;
@@ -315,6 +310,8 @@ export class Lane {
   /** Stores to further copies of an entry since the counter was last read, and bytes of tables that only copies need, by node (u64[]). */
   syncStores: u32;
   replicaTableBytes: usize;
+  /** PageMap: captured tables that the lane has (paging/captured.ts); 0: none. */
+  capturedTables: usize;
   /** The kernel's side (systems/kernel.ts); null where nothing handles events. */
   kernel: usize;
   /** u32[Cost.Count] */
@@ -335,6 +332,14 @@ export class Lane {
   texts: usize;
   textCount: u32;
   textRoom: u32;
+
+  // Captured memory
+  /** MemoryRange[rangeCount]. */
+  ranges: usize;
+  rangeCount: u32;
+  rangeRoom: u32;
+  /** Captured frames whose home is the node that touched them first. */
+  firstTouched: PageMap | null;
 
   // Line caches
   /** null: none. */

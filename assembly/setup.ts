@@ -193,7 +193,7 @@ export function setCluster(lane: Lane, cpu: u32, cluster: u32): void {
 
 /** The home of the captured physical addresses [from, last]: the range added first decides, node 0 outside all. */
 export function addMemoryRange(lane: Lane, from: u64, last: u64, policy: Policy, node: u32): void {
-  addRange(cachesOf(lane), from, last, policy, node);
+  addRange(lane, from, last, policy, node);
 }
 
 /** The home of the frames that the lane allocates for text; the node is used by Policy.Node only. */

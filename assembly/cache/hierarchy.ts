@@ -181,7 +181,7 @@ function beyondL2(lane: Lane, caches: Caches, block: usize, cpu: u32, key: u64, 
   if (owner >= 0) {
     from = NODE_OF_CPU(lane, owner);
     hit = llc != NONE && llcOf(lane, caches, owner, from, key | flags) == llc;
-  } else from = known ? node : homeOf(lane, caches, node, key | flags);
+  } else from = known ? node : homeOf(lane, node, key | flags);
 
   if (hit) {
     count(block, Stat.CacheLlcFetchHit, source);
@@ -217,7 +217,7 @@ function activate(caches: Caches, cpu: u32): void {
 /** The LLC that a CPU of `node` uses for a line. */
 function llcOf(lane: Lane, caches: Caches, cpu: u32, node: u32, key: u64): u32 {
   if (!LINE_CACHE(caches, Cache.Llc).sets) return NONE;
-  return caches.remoteCacheable ? load<u32>(caches.clusterOf + cpu * 4) : homeOf(lane, caches, node, key);
+  return caches.remoteCacheable ? load<u32>(caches.clusterOf + cpu * 4) : homeOf(lane, node, key);
 }
 
 /** The latency of a hit in an LLC for a CPU of `node`. */

@@ -1,6 +1,6 @@
 // The home node of a line (docs/caches.md, Home).
 
-import { Caches, CAPTURED, Lane, MemoryRange, PageMap, Policy } from '../layout';
+import { CAPTURED, Lane, MemoryRange, PageMap, Policy } from '../layout';
 import { allocate } from '../memory/arena';
 import { addWord, findWord, newPageMap } from '../memory/pagemap';
 import { NODE_OF } from '../memory/tables';
@@ -12,41 +12,46 @@ const FIRST_RANGES: u32 = 8;
 export const ADDRESS: u64 = ((<u64>1) << 52) - 64;
 
 /** Adds a range of captured addresses. */
-export function addRange(caches: Caches, from: u64, last: u64, policy: Policy, node: u32): void {
-  if (caches.rangeCount == caches.rangeRoom) {
-    const old = caches.ranges;
-    caches.rangeRoom = caches.rangeRoom ? caches.rangeRoom * 2 : FIRST_RANGES;
-    caches.ranges = allocate(caches.rangeRoom * offsetof<MemoryRange>());
-    memory.copy(caches.ranges, old, caches.rangeCount * offsetof<MemoryRange>());
+export function addRange(lane: Lane, from: u64, last: u64, policy: Policy, node: u32): void {
+  if (lane.rangeCount == lane.rangeRoom) {
+    const old = lane.ranges;
+    lane.rangeRoom = lane.rangeRoom ? lane.rangeRoom * 2 : FIRST_RANGES;
+    lane.ranges = allocate(lane.rangeRoom * offsetof<MemoryRange>());
+    memory.copy(lane.ranges, old, lane.rangeCount * offsetof<MemoryRange>());
   }
-  const range = RANGE(caches, caches.rangeCount++);
+  const range = RANGE(lane, lane.rangeCount++);
   range.from = from;
   range.last = last;
   range.policy = policy;
   range.node = node;
-  if (policy == Policy.FirstTouch && !caches.firstTouched) caches.firstTouched = newPageMap();
+  if (policy == Policy.FirstTouch && !lane.firstTouched) lane.firstTouched = newPageMap();
 }
 
 // @ts-ignore: decorator
 @inline
-function RANGE(caches: Caches, i: u32): MemoryRange {
-  return changetype<MemoryRange>(caches.ranges + i * offsetof<MemoryRange>());
+function RANGE(lane: Lane, i: u32): MemoryRange {
+  return changetype<MemoryRange>(lane.ranges + i * offsetof<MemoryRange>());
 }
 
 /** The home of the line `key` (with LOCAL) when a CPU of `node` asks for it. */
-export function homeOf(lane: Lane, caches: Caches, node: u32, key: u64): u32 {
+export function homeOf(lane: Lane, node: u32, key: u64): u32 {
   if (key & LOCAL) return node;
   const pa = key & ADDRESS;
   if (!(key & CAPTURED)) return NODE_OF(pa);
-  for (let i: u32 = 0; i < caches.rangeCount; i++) {
-    const range = RANGE(caches, i);
+  for (let i: u32 = 0; i < lane.rangeCount; i++) {
+    const range = RANGE(lane, i);
     if (range.from > pa || range.last < pa) continue;
     const pfn = pa >> lane.stage1.pageShift;
     if (range.policy == Policy.Local) return node;
     if (range.policy == Policy.Interleave) return <u32>(pfn % <u64>lane.nodes);
-    return range.policy == Policy.Node ? range.node : firstToucher(caches.firstTouched!, pfn, node);
+    return range.policy == Policy.Node ? range.node : firstToucher(lane.firstTouched!, pfn, node);
   }
   return 0;
+}
+
+/** The node that has a captured address, for a CPU of `node`. */
+export function homeOfAddress(lane: Lane, node: u32, pa: u64): u32 {
+  return homeOf(lane, node, CAPTURED | (pa & ADDRESS));
 }
 
 /** The node that asked first for a line of a frame: `node` when nobody has. */

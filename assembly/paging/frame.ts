@@ -4,6 +4,7 @@
 import { CAPTURED, Lane, Mapping, NODE_OF_CPU } from '../layout';
 import { allocate } from '../memory/arena';
 import { newPageMap } from '../memory/pagemap';
+import { copyAt } from '../replica/copies';
 import { VIEW_OF } from '../replica/views';
 import { addressOf } from './descriptor';
 import { findPage, SIZE } from './map';
@@ -35,7 +36,7 @@ export const NO_FRAME: u64 = u64.MAX_VALUE;
 /** Sets up a lane whose line caches need physical addresses. */
 export function initFrameMemory(lane: Lane): void {
   lane.frames = allocate(lane.cpus * 4);
-  if (lane.mapping == Mapping.Captured) lane.ownPages = newPageMap();
+  if (lane.mapping != Mapping.Demand) lane.ownPages = newPageMap();
 }
 
 /** The frame of 4 KiB that `va` is in for a CPU, with CAPTURED where it is a captured one; NO_FRAME where nothing is mapped. */
@@ -72,6 +73,8 @@ function lookUpFrame(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
   const address = (addressOf(lane.stage1, load<u64>(page.leaf), height) | (va & inside)) & ~FRAME_INSIDE;
   const vm = vmOf(lane, context);
   if (vm) return stage2Leaf(lane, vm, address) ? stage2Address(lane, vm, address) : NO_FRAME;
+  const copy = lane.copyCount ? copyAt(lane, va) : null;
+  if (copy && NODE_OF_CPU(lane, cpu) != copy.home) return address;
   return isCaptured(lane, va, context) ? address | CAPTURED : address;
 }
 

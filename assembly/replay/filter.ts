@@ -64,6 +64,10 @@ export class Filter {
   lookCount: u32;
   /** u64[], beside the look-ups: the captured address of each, or PA_UNKNOWN. */
   pas: usize;
+  /** Its lanes take the address space of a CPU from the events, where the rows do not name it. */
+  events: bool;
+  /** The run stops at events: some lane of the instance expands them. */
+  stopsAtEvents: bool;
   /** How the last run ended. */
   status: Status;
   /** With line caches, the lanes behind the filter: Lane[laneCount]. */
@@ -76,6 +80,8 @@ export class Filter {
 export class FilterCpu {
   /** The context that the slots belong to: they are emptied when it changes. */
   context: u64;
+  /** The address space that events switched to last. */
+  asid: u32;
   /** With a single slot per side, bit `side`: it is empty. Otherwise 0: see EMPTY_SLOT. */
   cold: u64;
   // Rows seen, by kind, and the look-ups that split accesses added.
@@ -131,6 +137,14 @@ export function forget(filter: Filter, cpu: FilterCpu): void {
   }
   memory.fill(changetype<usize>(cpu) + STORED, 0xff, SIDE_BYTES);
   if (filter.lineSlots) memory.fill(changetype<usize>(cpu) + LINES, 0, CPU_SLOT_BYTES);
+}
+
+/** A CPU runs in the address space `asid` from now on. */
+export function switchAsid(filter: Filter, columns: BatchColumns, cpu: FilterCpu, asid: u32): void {
+  cpu.asid = asid;
+  if (columns.asid || !filter.events) return;
+  forget(filter, cpu);
+  cpu.context = (cpu.context & 0xffff_ffff) | ((<u64>asid) << 32);
 }
 
 /** The address of a slot: side 0 is data, 1 instruction. */
@@ -364,10 +378,10 @@ function lookGroup(filter: Filter, columns: BatchColumns, cpu: FilterCpu, number
 /** Whether the replay pauses before `row`: it is a phase row other than `taken`. */
 // @ts-ignore: decorator
 @inline
-function isStop(columns: BatchColumns, row: u32, to: u32, taken: u32): bool {
+function isStop(filter: Filter, columns: BatchColumns, row: u32, to: u32, taken: u32): bool {
   if (row >= to || row == taken) return false;
   const kind = load<u8>(columns.kind + row);
-  return kind == PHASE_BEGIN || kind == PHASE_END;
+  return kind == PHASE_BEGIN || kind == PHASE_END || (kind >= FIRST_SYSTEM_EVENT && filter.stopsAtEvents);
 }
 
 /** Runs rows one by one up to `end`, a phase row or a row at fault; returns where it stopped. */
@@ -388,7 +402,7 @@ function runRows(filter: Filter, columns: BatchColumns, row: u32, end: u32, take
       filter.status = Status.UnknownKind;
       return row;
     }
-    if (isStop(columns, row, end, taken)) return row;
+    if (isStop(filter, columns, row, end, taken)) return row;
     cpu.events++;
   }
   return row;
@@ -404,7 +418,7 @@ function access(filter: Filter, columns: BatchColumns, row: u32, number: u32, cp
   else cpu.loads++;
 
   const mode = columns.mode ? load<u8>(columns.mode + row) : 0;
-  const asid = columns.asid ? load<u32>(columns.asid + row * 4) : 0;
+  const asid = columns.asid ? load<u32>(columns.asid + row * 4) : filter.events ? cpu.asid : 0;
   const vm = columns.vm ? load<u16>(columns.vm + row * 2) : 0;
   const context = CONTEXT(mode, asid, vm);
   if (context != cpu.context) {

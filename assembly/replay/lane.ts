@@ -21,7 +21,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
   const l1d = LEVEL(lane, Level.L1d);
   const blocks = lane.cpuBlocks;
   const blockBytes = lane.cpuBlockBytes;
-  const captured = lane.mapping == Mapping.Captured;
+  const captured = lane.mapping != Mapping.Demand;
   const trackDirty = lane.trackDirty;
   const simple = l1i.simple && l1d.simple;
   const l1iProbe = PROBE(l1i, 0);
@@ -35,7 +35,8 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
     const tag = OWNER(lane, context, va);
     const block = blocks + <usize>look.cpu * blockBytes;
     const fetch = (look.flags & LOOK_FETCH) != 0;
-    if (captured && look.flags & LOOK_REMAPPED) remap(lane, block, va, context, tag, load<u64>(pas + i * 8));
+    if (look.flags & LOOK_REMAPPED && lane.mapping == Mapping.Captured)
+      remap(lane, block, va, context, tag, load<u64>(pas + i * 8));
     if (simple) {
       if (!touchLevel(fetch ? l1iProbe : l1dProbe, block, va, tag)) {
         ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);

@@ -6,12 +6,17 @@ import { readOwnMemory } from '../cache/pollution';
 import { LINE_SLOTS } from '../cache/slots';
 import { BatchColumns, Cache, Caches, Column, CONTEXT, Lane, Level, Mapping, Scope, Status, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
+import { storeInImage } from '../memory/image';
+import { forgetFrames } from '../paging/frame';
 import { protectPage, unmapPage } from '../paging/edit';
 import { Stat } from '../stats';
+import { expandEvent, followStore } from '../systems/event';
+import { Event } from '../systems/events';
+import { KERNEL } from '../systems/kernel';
 import { clearLevel, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { clearWalkCaches } from '../tlb/walkcache';
-import { CPU_BYTES, Filter, FILTER_CPU, forget, initFilter, LINES, MAX_SLOTS, runFilter } from './filter';
+import { CPU_BYTES, Filter, FILTER_CPU, forget, initFilter, LINES, MAX_SLOTS, runFilter, switchAsid } from './filter';
 import { runLane } from './lane';
 import { LOOK_BYTES } from './look';
 
@@ -138,6 +143,44 @@ export function invalidate(
   }
 }
 
+/** From now on replayRows stops at events, as at phase rows. */
+export function stopAtEvents(): void {
+  for (let f: u32 = 0; f < replay.filterCount; f++) FILTER(f).stopsAtEvents = true;
+}
+
+/** An event and its first three further operands; every lane with a kernel expands it. `record` is for messages. */
+export function runEvent(record: u64, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64, c: u64): void {
+  for (let i: u32 = 0; i < replay.laneCount; i++) {
+    if (!LANE(i).kernel) continue;
+    expandEvent(LANE(i), record, cpu, kind, va, arg, a, b, c);
+    settle(i);
+  }
+  if (kind != <u32>Event.CtxSwitch) return;
+  for (let f: u32 = 0; f < replay.filterCount; f++) {
+    switchAsid(FILTER(f), replay.columns, FILTER_CPU(FILTER(f), cpu), <u32>arg);
+  }
+}
+
+/** The captured kernel stored to its page tables, on a CPU: every lane that walks them follows. */
+export function runTableStore(cpu: u32, pa: u64, value: u64): void {
+  storeInImage(pa, value);
+  for (let i: u32 = 0; i < replay.laneCount; i++) {
+    if (LANE(i).mapping != Mapping.Tables) continue;
+    followStore(LANE(i), cpu, pa, value);
+    settle(i);
+  }
+}
+
+/** Translations of a lane may have changed: whoever remembers them forgets. */
+function settle(i: u32): void {
+  const lane = LANE(i);
+  if (!KERNEL(lane).changed) return;
+  KERNEL(lane).changed = false;
+  forgetFrames(lane);
+  const filter = FILTER(load<u32>(replay.filterOf + i * 4));
+  for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) forget(filter, FILTER_CPU(filter, cpu));
+}
+
 /** Invalidates what is in `scope` on all CPUs of a lane: all TLBs and walk caches, and lines. */
 export function cool(lane: u32, scope: Scope): void {
   const machine = LANE(lane);
@@ -198,9 +241,10 @@ function filterFor(lane: Lane): u32 {
   const l1i = LEVEL(lane, Level.L1i);
   const l1d = LEVEL(lane, Level.L1d);
   wanted.cpus = lane.cpus;
-  wanted.captured = lane.mapping == Mapping.Captured;
+  wanted.captured = lane.mapping != Mapping.Demand;
   wanted.trackDirty = lane.trackDirty;
   wanted.splitPages = lane.splitPages;
+  wanted.events = lane.kernel != 0;
   wanted.passAll = missesAlways(lane, l1i) || missesAlways(lane, l1d);
   // Rows that split and frames that change are seen by base pages.
   const byBasePage = wanted.captured || wanted.splitPages || wanted.trackDirty || wanted.passAll;
@@ -230,6 +274,7 @@ function sameKind(a: Filter, b: Filter): bool {
     a.splitPages == b.splitPages &&
     a.splitShift == b.splitShift &&
     a.passAll == b.passAll &&
+    a.events == b.events &&
     a.lineSlots == b.lineSlots
   );
 }

@@ -12,6 +12,8 @@ export class Copy {
   from: u64;
   /** The last address inside. */
   last: u64;
+  /** The node that has the original. */
+  home: u32;
   /** u64[views]: where each view has it. */
   frames: usize;
   /** It is in use: modules come and go. */

@@ -37,7 +37,7 @@ import {
 import { protectKernel } from './protect';
 
 /** Expands one event; operands as in traces/events.ts. */
-export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64): void {
+export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64, c: u64): void {
   const kernel = KERNEL(lane);
   switch (kind) {
     case Event.Boot:
@@ -110,7 +110,7 @@ export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       setMemory(lane, cpu, va, arg, a);
       break;
     case Event.TextPatch:
-      patch(lane, cpu, va, arg, <u32>a, max<u64>(b, 1));
+      patch(lane, cpu, va, arg, <u32>a, max<u64>(b, 1), c ? c : arg);
       break;
     case Event.ModuleLoad:
       addModule(lane, cpu, va, arg, a, b, false);
@@ -196,11 +196,11 @@ function setMemory(lane: Lane, cpu: u32, va: u64, pages: u64, protection: u64): 
   flushArm(lane, cpu, kernelContext(lane), va, pages);
 }
 
-function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u64): void {
+function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u64, stride: u64): void {
   if (method == Method.Alternatives || method == Method.Early) {
     // Words are written through the linear aliases; one invalidation of all instruction caches ends it.
     for (let i: u64 = 0; i < sites; i++) {
-      writeText(lane, cpu, va + i * bytes, bytes);
+      writeText(lane, cpu, va + i * stride, bytes);
       count(lane, cpu, Stat.MaintenanceDc_Lines, placesOf(lane, va), Cost.CmoLine);
     }
     count(lane, cpu, Stat.MaintenanceIc_Lines, 1, Cost.CmoLine);
@@ -208,7 +208,7 @@ function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u6
     return;
   }
   if (method == Method.StopMachine) interrupt(lane, cpu, Stat.MaintenanceIpiStop_Machine, 0, true);
-  for (let i: u64 = 0; i < sites; i++) patchOne(lane, cpu, va + i * bytes, bytes);
+  for (let i: u64 = 0; i < sites; i++) patchOne(lane, cpu, va + i * stride, bytes);
 }
 
 /**

@@ -1,7 +1,8 @@
 // What the kernels of both architectures do alike: address spaces, mappings in the kernel's half, copies of a patch.
 
-import { CONTEXT, Fault, Lane, Option, PA_UNKNOWN, Stage, System, NODE_OF_CPU } from '../layout';
+import { CONTEXT, Fault, Mapping, Lane, Option, PA_UNKNOWN, Stage, System, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR, freeReplicaTable, freeTable } from '../memory/tables';
+import { forgetCaptured, importRoot } from '../paging/captured';
 import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
 import { unmapPage } from '../paging/edit';
 import { findPage, mapPage, openTables, TABLE } from '../paging/map';
@@ -17,6 +18,15 @@ import { allocatedPages, BLOCK, copied, kernelContext, spend, syncedStores, tabl
 /** The context of an address space, in user and kernel mode alike. */
 export function contextOf(mm: Mm): u64 {
   return CONTEXT(0, mm.asid, 0);
+}
+
+/** Whether the tables are a captured kernel's, which its own stores change; events then only cost. */
+export function followsStores(lane: Lane): bool {
+  return lane.mapping == <u32>Mapping.Tables;
+}
+
+export function pairsOf(lane: Lane): u32 {
+  return pairs(KERNEL(lane));
 }
 
 /** How often a store to a user's top-level entry happens: KPTI has a second copy of the table on x86. */
@@ -35,7 +45,8 @@ export function createMm(lane: Lane, cpu: u32, number: u64, asid: u32): void {
     invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidContext, contextOf(mm), 0, 0);
   }
   kernel.changed = true;
-  openTables(lane, NODE_OF_CPU(lane, cpu), contextOf(mm), 0, lane.stage1.depth - 1);
+  if (followsStores(lane)) importRoot(lane, NODE_OF_CPU(lane, cpu), number, contextOf(mm), 0);
+  else openTables(lane, NODE_OF_CPU(lane, cpu), contextOf(mm), 0, lane.stage1.depth - 1);
   const x86 = kernel.system == System.TextX86;
   const pages: u64 = pairs(kernel);
   for (let view: u32 = 0; view < rootViews(lane, 0); view++) {
@@ -56,7 +67,10 @@ export function destroyMm(lane: Lane, cpu: u32, number: u64): void {
     const slot = rootSlot(lane, contextOf(mm), 0, view);
     if (!load<u64>(slot)) continue;
     const root = load<u64>(slot) - 1;
-    if (view == 0) freeBelow(lane, root, top);
+    if (view == 0) {
+      freeBelow(lane, root, top);
+      forgetCaptured(lane, root);
+    }
     if (view) freeReplicaTable(lane, root);
     else freeTable(lane, root);
     store<u64>(slot, 0);
@@ -80,6 +94,7 @@ function freeBelow(lane: Lane, table: u64, height: u32): void {
     if (!isPresent(stage, entry, height) || isLeaf(stage, entry, height)) continue;
     const next = addressOf(stage, entry, height);
     freeBelow(lane, next, height - 1);
+    forgetCaptured(lane, next);
     freeTable(lane, next);
     store<u64>(at, 0);
   }
@@ -89,6 +104,11 @@ function freeBelow(lane: Lane, table: u64, height: u32): void {
 export function allocateTop(lane: Lane, cpu: u32, mm: Mm, va: u64): void {
   const kernel = KERNEL(lane);
   const node = NODE_OF_CPU(lane, cpu);
+  if (followsStores(lane)) {
+    allocatedPages(lane, cpu, node, 1);
+    tableStores(lane, cpu, node, pairs(kernel));
+    return;
+  }
   const at = topEntry(lane, mm, va, 0);
   const present = at && isPresent(lane.stage1, load<u64>(at), lane.stage1.depth - 1);
   if (HAS_FAULT(kernel, Fault.SkipPudSync) && !present) {
@@ -121,6 +141,7 @@ export function topEntry(lane: Lane, mm: Mm, va: u64, view: u32): usize {
 /** The kernel clears a user's top-level entry (free_pud_range) and frees what is below once the TLBs are clean; true when there was one. */
 export function clearTop(lane: Lane, cpu: u32, mm: Mm, va: u64): bool {
   const kernel = KERNEL(lane);
+  if (followsStores(lane)) return true;
   const top = lane.stage1.depth - 1;
   const first = topEntry(lane, mm, va, 0);
   if (!first || !isPresent(lane.stage1, load<u64>(first), top)) return false;
@@ -141,6 +162,7 @@ export function clearTop(lane: Lane, cpu: u32, mm: Mm, va: u64): bool {
 /** Unmaps a user's pages where they are mapped; how many were. */
 export function unmapUser(lane: Lane, mm: Mm, va: u64, pages: u64): u64 {
   let unmapped: u64 = 0;
+  if (followsStores(lane)) return 0;
   const shift = lane.stage1.pageShift;
   for (let i: u64 = 0; i < pages; i++) {
     if (findPage(lane, contextOf(mm), va + (i << shift), 0) && unmapPage(lane, contextOf(mm), va + (i << shift), 0))

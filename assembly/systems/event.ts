@@ -1,6 +1,9 @@
 // The door of the systems: set-up, and one event at a time.
 
-import { Check, Cost, Lane, Part, System } from '../layout';
+import { Check, Cost, Lane, NODE_OF_CPU, Part, System } from '../layout';
+import { importRoot, storeEntry } from '../paging/captured';
+import { ADD, Stat } from '../stats';
+import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { allocate } from '../memory/arena';
 import { initSpaces } from '../paging/space';
 import { initCopies } from '../replica/copies';
@@ -9,6 +12,8 @@ import { newShadows } from '../tlb/shadow';
 import { checkAll } from './check';
 import { addPart, bootImage, copyBytes } from './image';
 import { KERNEL, newKernel, Violation } from './kernel';
+import { pairsOf } from './common';
+import { BLOCK, kernelContext, syncedStores } from './operations';
 import { x86Event } from './x86';
 
 /**
@@ -45,13 +50,23 @@ export function addImagePart(lane: Lane, kind: Part, va: u64, bytes: u64, pa: u6
   addPart(lane, kind, va, bytes, pa);
 }
 
-/** Expands an event of the trace, whose record is given for messages. */
-export function expandEvent(lane: Lane, record: u64, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64): void {
+/** Expands an event of the trace, whose record is given for messages; further operands as in traces/events.ts. */
+export function expandEvent(
+  lane: Lane,
+  record: u64,
+  cpu: u32,
+  kind: u32,
+  va: u64,
+  arg: u64,
+  a: u64,
+  b: u64,
+  c: u64,
+): void {
   const kernel = KERNEL(lane);
   kernel.record = record;
   kernel.cpu = cpu;
-  if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b);
-  else armEvent(lane, cpu, kind, va, arg, a, b);
+  if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b, c);
+  else armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.checks) checkAll(lane);
 }
 
@@ -88,4 +103,26 @@ export function replicaBytesOf(lane: Lane, node: u32): u64 {
 
 export function replicaTableBytesOf(lane: Lane, node: u32): u64 {
   return load<u64>(lane.replicaTableBytes + node * 8);
+}
+
+/** The kernel's captured root, for addresses of the half that holds `va`; before bootKernel. */
+export function importKernelRoot(lane: Lane, pa: u64, va: u64): void {
+  importRoot(lane, KERNEL(lane).home, pa, kernelContext(lane), va);
+}
+
+/**
+ * The captured kernel stored a page-table entry: the lane's tables follow, in every view. What TLBs knew of it leaves them at no cost, as the capture does
+ * not show the kernel's own maintenance.
+ */
+export function followStore(lane: Lane, cpu: u32, pa: u64, value: u64): void {
+  const change = storeEntry(lane, NODE_OF_CPU(lane, cpu), pa, value);
+  lane.syncStores += change.synced;
+  syncedStores(lane, cpu, pairsOf(lane));
+  if (!change.any) return;
+  ADD(BLOCK(lane, cpu), Stat.WalkRemaps, 1);
+  const instruction = change.tables ? Invalidation.TlbiVaAnyAsid : Invalidation.TlbiVaAnyAsidLast;
+  for (let other: u32 = 0; other < lane.cpus; other++) {
+    invalidateOn(lane, BLOCK(lane, other), instruction, change.context & 0xffff_ff00, change.from, change.last);
+  }
+  KERNEL(lane).changed = true;
 }

@@ -146,6 +146,7 @@ function extraRoots(lane: Lane, view: u32): void {
 export function copyPart(lane: Lane, va: u64, bytes: u64, pa: u64, home: u32): Copy | null {
   const copy = addCopy(lane, va, bytes);
   if (!copy) return null;
+  copy.home = home;
   for (let view: u32 = 0; view < lane.views; view++) {
     const own = view == home ? pa : takeMemory(lane, view, va, bytes, skewOf(KERNEL(lane)));
     store<u64>(copy.frames + view * 8, own);

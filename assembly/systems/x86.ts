@@ -33,7 +33,7 @@ import {
 import { protectKernel } from './protect';
 
 /** Expands one event; operands as in traces/events.ts. */
-export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64): void {
+export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64, c: u64): void {
   const kernel = KERNEL(lane);
   switch (kind) {
     case Event.Boot:
@@ -103,7 +103,7 @@ export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       setMemory(lane, cpu, va, arg, a);
       break;
     case Event.TextPatch:
-      patch(lane, cpu, va, arg, <u32>a, max<u64>(b, 1));
+      patch(lane, cpu, va, arg, <u32>a, max<u64>(b, 1), c ? c : arg);
       break;
     case Event.ModuleLoad:
       moduleLoad(lane, cpu, va, arg, a, b);
@@ -161,10 +161,10 @@ function setMemory(lane: Lane, cpu: u32, va: u64, pages: u64, protection: u64): 
 /** Sites of a batch that are patched between two synchronisations of all CPUs. */
 const BATCH: u64 = 256;
 
-function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u64): void {
+function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u64, stride: u64): void {
   if (method == Method.Alternatives || method == Method.Early) {
     // memcpy into each copy through its linear alias.
-    for (let i: u64 = 0; i < sites; i++) writeText(lane, cpu, va + i * bytes, bytes);
+    for (let i: u64 = 0; i < sites; i++) writeText(lane, cpu, va + i * stride, bytes);
     return;
   }
   if (method == Method.StopMachine) {
@@ -176,7 +176,7 @@ function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u6
   const phases: u64 = bytes > 1 ? 3 : 2;
   for (let done: u64 = 0; done < sites; done += BATCH) {
     for (let phase: u64 = 0; phase < phases; phase++) {
-      for (let i = done; i < min(sites, done + BATCH); i++) poke(lane, cpu, va + i * bytes, bytes);
+      for (let i = done; i < min(sites, done + BATCH); i++) poke(lane, cpu, va + i * stride, bytes);
       interrupt(lane, cpu, Stat.MaintenanceIpiText_Poke, 0, true);
     }
   }
