@@ -6,7 +6,8 @@ import { type Config } from '../config/schema.js';
 import { counterKeys } from '../core/counters.js';
 import { type CoreEnum } from '../core/instance.js';
 import { type Counters as Groups, type Flat } from '../results/summary.js';
-import { type Counters, type LaneResult } from './replayer.js';
+import { type Counters } from './counters.js';
+import { type LaneResult } from './replayer.js';
 import { type Topology } from './topology.js';
 
 /** The counter groups of a summary, with the sums of one lane in them. */
