@@ -20,6 +20,8 @@ export interface ReplayOptions {
   /** Called with the rows of the trace replayed so far, all its rows, and rows replayed again besides. */
   onProgress?: (done: number, rows: number, repeated: number) => void;
   signal?: AbortSignal;
+  /** Bytes of a phase's rows that are kept to replay them again; longer phases are read again. */
+  keptBytes?: number;
 }
 
 /** What is known of a trace before its rows are read. */
@@ -61,13 +63,19 @@ export async function replayTrace(
         source,
         group.map((cell) => cell.config),
         group.map((cell) => cell.topology),
+        'release',
+        options.keptBytes,
       ),
     }));
+    const stats = groups[0].replayer.core.Stat;
+    for (const cell of cells) checkIntervals(cell, rows, stats.Count);
+
     let done = 0;
     let breath = 0;
+    let repeated = 0;
     const onProgress = async () => {
       options.signal?.throwIfAborted();
-      const repeated = Math.max(...groups.map(({ replayer }) => replayer.repeatedRows));
+      repeated = Math.max(...groups.map(({ replayer }) => replayer.repeatedRows));
       options.onProgress?.(done, rows, repeated);
       if (repeated < breath) return;
       // Passes over rows that are kept would let nothing else have a turn.
@@ -97,7 +105,6 @@ export async function replayTrace(
       replayer.finish().forEach((result, lane) => (results[group[lane].index] = result));
     const seconds = (performance.now() - started) / 1000;
 
-    const stats = groups[0].replayer.core.Stat;
     const phaseNames = new Map((metadata?.phases ?? []).map(({ number, name }) => [number, name]));
     return cells.map(({ config, topology, index }) => ({
       schema: SUMMARY_SCHEMA,
@@ -105,7 +112,12 @@ export async function replayTrace(
       config: config as unknown as Record<string, unknown>,
       ...summarizeLane(results[index], config, topology, stats, phaseNames),
       checks: {},
-      run: { seconds, accessesPerSecond: seconds > 0 ? rows / seconds : 0, workers: 1, version: packageVersion() },
+      run: {
+        seconds,
+        accessesPerSecond: seconds > 0 ? (rows + repeated) / seconds : 0,
+        workers: 1,
+        version: packageVersion(),
+      },
     }));
   } finally {
     await reader.close();
@@ -134,6 +146,21 @@ function grouped(cells: readonly Cell[]): Cell[][] {
     } else groups.push({ key, cells: [cell], bytes });
   }
   return groups.map(({ cells }) => cells);
+}
+
+/** Bytes of the counters of all intervals of a configuration. */
+const MOST_INTERVAL_BYTES = 2 ** 28;
+
+function checkIntervals({ config, topology }: Cell, rows: number, counters: number): void {
+  const { intervals } = config.replay;
+  if (intervals === null) return;
+  const count = Math.ceil(rows / intervals);
+  const cpus = topology.cpuNode.length;
+  const bytes = count * cpus * counters * 8;
+  if (bytes > MOST_INTERVAL_BYTES)
+    throw new UsageError(
+      `replay.intervals: the counters of ${cpus} CPUs in ${count} intervals need ${Math.ceil(bytes / 2 ** 20)} MiB, and may have ${MOST_INTERVAL_BYTES / 2 ** 20}; use more than ${intervals} rows`,
+    );
 }
 
 /** How many CPUs the rows of a trace name, for traces whose metadata does not say. */

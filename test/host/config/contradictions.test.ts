@@ -236,11 +236,6 @@ test.each<[string, unknown, RegExp]>([
   ['tables without a folder', replay({ mapping: 'tables' }), /replay\.mapping: tables needs replay\.tables/],
   ['a folder without tables', replay({ tables: 'x' }), /replay\.tables: "x" contradicts replay\.mapping demand/],
   [
-    'captured text at first touch',
-    { ...llc({}), ...replay({ mapping: 'captured' }), memory: { text: 'first-touch' } },
-    /memory\.text: first-touch contradicts replay\.mapping captured/,
-  ],
-  [
     'text on a node outside nodes',
     { machine: { nodes: 2, ...llc({}).machine }, memory: { text: { node: 2 } } },
     /memory\.text\.node: node 2 .*machine\.nodes/,

@@ -3,14 +3,18 @@ import { expect, test } from 'vitest';
 import { resolveConfig } from '../../../host/config/load.js';
 import { counterKeys } from '../../../host/core/counters.js';
 import { type Counters } from '../../../host/replay/counters.js';
+import { replayTrace } from '../../../host/replay/replay.js';
 import { type LaneResult, Replayer } from '../../../host/replay/replayer.js';
 import { topologyOf } from '../../../host/replay/topology.js';
+import { type Summary } from '../../../host/results/summary.js';
 import { LOAD } from '../../../traces/batch.js';
 import { PHASE_BEGIN, PHASE_END } from '../../../traces/events.js';
-import { sliceBatch } from '../../../traces/writer.js';
-import { batchOf, type Row } from '../../traces/support.js';
+import { metadataWith } from '../../../traces/metadata.js';
+import { sliceBatch, writeTrace } from '../../../traces/writer.js';
+import { batchOf, eachOf, type Row, scratch } from '../../traces/support.js';
 
 const COLUMNS = ['cpu', 'kind', 'va'] as const;
+const inside = scratch();
 
 /** Two CPUs whose only TLB holds two pages. */
 const config = (replay: object) =>
@@ -189,4 +193,37 @@ test('intervals leave out what is not replayed, and forget a warm-up', () => {
   ]);
   const [warm] = replay(rows('a a a a a'), [{ intervals: 2, warmup: 3 }]);
   expect(warm.intervals.map(({ counters }) => counts(counters)[0])).toEqual([0, 1, 1]);
+});
+
+test('lanes that repeat differently, and phases that are read again from the file, count the same', async () => {
+  const path = inside('long.arrow');
+  // 40 pages in phase 1, in batches of 16 rows, behind a batch that ends inside no phase.
+  const pages = Array.from({ length: 40 }, (_, i) => String.fromCharCode(97 + ((i * 7) % 26))).join(' ');
+  const trace = rows(`a b c <1 ${pages} >1 d <2 a b >2 ${pages}`);
+  const parts = Array.from({ length: Math.ceil(trace.length / 16) }, (_, i) => trace.slice(16 * i, 16 * (i + 1)));
+  await writeTrace(path, COLUMNS, eachOf(parts.map((part) => batchOf(COLUMNS, part))), () => metadataWith());
+  const configs = [{}, { repeat: 3 }, { hot: 2, repeat: { 1: 2 } }, { repeat: 3, pollution: 0 }].map(config);
+  const counted = (summaries: Summary[]) => summaries.map(({ totals, phases }) => ({ totals, phases }));
+  const seen: number[][] = [];
+  const onProgress = (...progress: number[]) => void seen.push(progress);
+  const kept = counted(await replayTrace(path, configs, { onProgress }));
+  const reread = counted(await replayTrace(path, configs, { keptBytes: 0 }));
+  expect(reread).toEqual(kept);
+  const alone = await Promise.all(configs.map(async (one) => counted(await replayTrace(path, [one]))[0]));
+  expect(kept).toEqual(alone);
+  // Phase 1 has 40 loads, phase 2 two, and 44 are outside.
+  expect(kept.map(({ totals }) => totals.access.load)).toEqual([86, 44 + 3 * 42, 44 + 2 * 40 + 2, 44 + 3 * 42]);
+  // The last lane group replays phase 1, of 42 rows, 3 times more, and phase 2, of 4 rows, twice more.
+  expect(seen.at(-1)).toEqual([trace.length, trace.length, 3 * 42 + 2 * 4]);
+});
+
+test('intervals that do not fit are refused', async () => {
+  const path = inside('intervals.arrow');
+  await writeTrace(path, COLUMNS, eachOf([batchOf(COLUMNS, rows(Array(1000).fill('a').join(' ')))]), () =>
+    metadataWith(),
+  );
+  const many = resolveConfig({ machine: { nodes: 1, cpus: 4096 }, replay: { intervals: 1 } }, 'test');
+  await expect(replayTrace(path, [many])).rejects.toThrow(
+    /replay\.intervals: the counters of 4096 CPUs in 1000 intervals/,
+  );
 });
