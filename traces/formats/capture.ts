@@ -102,6 +102,8 @@ export class ImageOffset {
 
 /** What is known about a capture besides its records. */
 export interface Capture {
+  /** Architecture, levels and symbols, where registers.json is there. */
+  machine: Registers | null;
   /** To be fed with every access, where a machine is to be proved by them. */
   nodeCounts: NodeCounts | null;
   /** To be fed with every fetch, where the kernel's text is known. */
@@ -122,8 +124,7 @@ export async function readCapture(path: string, { meta, warn }: ParseOptions): P
   const { _stext, _etext } = registers?.symbols ?? {};
   const image = _stext && _etext ? new ImageOffset(_stext, _etext) : null;
   return {
-    nodeCounts,
-    image,
+    ...{ machine: registers, nodeCounts, image },
     phaseName: registers?.workload ? 'workload' : null,
     metadata() {
       const known = registers ? describeMachine(registers, image?.value ?? null) : {};
