@@ -91,7 +91,11 @@ class Planner {
     this.spaces = new AddressSpaces(source.geometry);
     const { text } = source;
     const low = (va: bigint) => Number(va & 0xffff_ffffn);
-    this.text = text && { high: Number(text.from >> 32n), from: low(text.from), to: low(text.from) + Number(text.to - text.from) };
+    this.text = text && {
+      high: Number(text.from >> 32n),
+      from: low(text.from),
+      to: low(text.from) + Number(text.to - text.from),
+    };
   }
 
   read(words: Uint32Array): void {
@@ -112,7 +116,12 @@ class Planner {
           switches.fetch(flags & 0xff, low, this.row);
         } else if (mode === MODE_USER || (high < userHigh && mode !== MODE_HYPERVISOR)) {
           const known = (flags & NO_PA) === 0;
-          this.userAccess(flags & 0xff, mode, high * 2 ** 32 + low, known ? words[at + 3] * 2 ** 32 + words[at + 2] : -1);
+          this.userAccess(
+            flags & 0xff,
+            mode,
+            high * 2 ** 32 + low,
+            known ? words[at + 3] * 2 ** 32 + words[at + 2] : -1,
+          );
         }
       }
       this.row++;

@@ -49,7 +49,10 @@ export async function readSnapshots(folder: string): Promise<Snapshot[]> {
     if (last && snapshot.fromRecord <= last.fromRecord) {
       throw new InputError({
         source: join(snapshot.folder, 'registers.json'),
-        ...{ expected: `marker_record_index above ${last.fromRecord}, that of snap${n - 1}`, found: `${snapshot.fromRecord}` },
+        ...{
+          expected: `marker_record_index above ${last.fromRecord}, that of snap${n - 1}`,
+          found: `${snapshot.fromRecord}`,
+        },
       });
     }
     snapshots.push(snapshot);
@@ -96,7 +99,8 @@ async function readPages(folder: string): Promise<SnapshotPage[]> {
   const [head, ...lines] = text.trimEnd().split(/\r?\n/);
   if (head !== LIST_HEAD) throw new InputError({ source: list, at: 'line 1', expected: LIST_HEAD, found: `"${head}"` });
   const packed = packedFile(folder, 'tablepages.bin');
-  if (packed === null) throw readFault({ code: 'ENOENT' }, join(folder, 'tablepages.bin'), 'the table pages of a snapshot');
+  if (packed === null)
+    throw readFault({ code: 'ENOENT' }, join(folder, 'tablepages.bin'), 'the table pages of a snapshot');
   const contents = await readUnpacked(packed);
   let at = 0;
   const pages = lines.map((line, i): SnapshotPage => {
@@ -110,7 +114,11 @@ async function readPages(folder: string): Promise<SnapshotPage[]> {
   });
   if (at !== contents.length) {
     throw new InputError({
-      ...{ source: packed, expected: `${at} bytes, the ${pages.length} pages of tablepages.csv`, found: `${contents.length}` },
+      ...{
+        source: packed,
+        expected: `${at} bytes, the ${pages.length} pages of tablepages.csv`,
+        found: `${contents.length}`,
+      },
       advice: 'the files belong to different captures, or one is truncated',
     });
   }

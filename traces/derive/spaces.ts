@@ -118,7 +118,8 @@ export class AddressSpaces {
   explain(va: number, pa: number): Explained {
     const { looked, version } = this;
     const slot = (va / this.tableBytes) % LOOKUPS;
-    if (looked.version[slot] === version && looked.va[slot] === va && looked.pa[slot] === pa) return looked.answer[slot];
+    if (looked.version[slot] === version && looked.va[slot] === va && looked.pa[slot] === pa)
+      return looked.answer[slot];
     let answer: Explained = null;
     for (const { mm, top } of this.live.values()) {
       if (this.walk(top, va) === pa) answer = answer === null ? mm : 'several';

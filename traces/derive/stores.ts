@@ -56,7 +56,9 @@ export class TableStores {
 
 /** The name of a file as it is in `folder`, packed or not; null when it is not there. */
 export function packedFile(folder: string, name: string): string | null {
-  return ['', '.gz', '.xz', '.zst'].map((suffix) => join(folder, name + suffix)).find((path) => existsSync(path)) ?? null;
+  return (
+    ['', '.gz', '.xz', '.zst'].map((suffix) => join(folder, name + suffix)).find((path) => existsSync(path)) ?? null
+  );
 }
 
 /** All bytes of a file, unpacked, in a buffer of their own. */
@@ -91,7 +93,11 @@ export async function readTableStores(folder: string): Promise<TableStores | nul
   const stores = new TableStores(new Uint32Array(bytes.buffer));
   for (let i = 0; i < whole; i++) {
     if (i > 0 && stores.record(i) < stores.record(i - 1)) {
-      throw refuse(i, `a record number of at least ${stores.record(i - 1)}, as they are in trace order`, `${stores.record(i)}`);
+      throw refuse(
+        i,
+        `a record number of at least ${stores.record(i - 1)}, as they are in trace order`,
+        `${stores.record(i)}`,
+      );
     }
     if (stores.pa(i) % 8 !== 0) throw refuse(i, 'the address of an 8-byte entry', `0x${stores.pa(i).toString(16)}`);
   }

@@ -28,7 +28,7 @@ interface CpuFetches {
 const STRETCH_ROWS = 256;
 /** The least share of the changes that it must explain, and the largest share of its windows without a change. */
 const MIN_CHANGED = 0.95;
-const MAX_SAME = 0.25;
+const MAX_SAME = 0.5;
 
 export class SwitchPoint {
   private readonly cpus: CpuFetches[] = [];
@@ -85,7 +85,10 @@ export class SwitchPoint {
     }
     const wanted = [...total]
       .map(([low, counts]) => ({ low, ...counts }))
-      .filter(({ changed, same }) => changed > 0 && changed >= MIN_CHANGED * this.changes && same <= MAX_SAME * (same + changed))
+      .filter(
+        ({ changed, same }) =>
+          changed > 0 && changed >= MIN_CHANGED * this.changes && same <= MAX_SAME * (same + changed),
+      )
       .sort((a, b) => a.beforeChange - b.beforeChange);
     const stretches: (typeof wanted)[] = [];
     for (const candidate of wanted) {

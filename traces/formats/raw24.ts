@@ -91,7 +91,7 @@ async function* parse(input: Input, tally: Tally, dropMmio: boolean): AsyncGener
 function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio: boolean, source: string): number {
   const { cpu, kind, vaWords, pa, paWords, size, insns, mode } = columns;
   const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
-  const { nodeCounts, image } = tally.capture;
+  const { nodeCounts, image, linear } = tally.capture;
   let n = 0;
   for (let at = 0; at < words.length; at += WORDS) {
     const flags = words[at + 4];
@@ -128,7 +128,7 @@ function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio:
       const high = (paWords[2 * n + 1] = words[at + 3]);
       if (high === 0xffff_ffff && low === 0xffff_ffff) tally.unknownPa++;
       nodeCounts?.add(cpu[n], high * 2 ** 32 + low);
-      if (recordKind === FETCH) image?.add(words[at + 1], words[at], high, low);
+      (recordKind === FETCH ? image : linear)?.add(words[at + 1], words[at], high, low);
     }
     n++;
   }
