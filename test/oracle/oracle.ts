@@ -1,13 +1,17 @@
-// The oracle: the definition of every count (docs/models.md) as slow, plain TypeScript, written without a look at the core
+// The oracle: the definition of every count (docs/models.md, docs/caches.md) as slow, plain TypeScript, written without a look at the core
 // that is compared with it. Read `step`, `access`, `lookUp` in this order; each follows a paragraph of the definition.
+import { type AccessKind, Caches } from './caches.js';
 import { Counts, type PhaseCounts } from './counts.js';
 import { formatOf, pageSizesOf, stage2FormatOf, type Format, type Leaf } from './format.js';
+import { Homes, isText } from './home.js';
 import { memoryCycles } from './latency.js';
+import { type Enterer } from './linecache.js';
 import { PageSizes } from './pagesize.js';
 import { Frames, nodeOf } from './placement.js';
 import { Tables, type Step } from './tables.js';
 import { TlbLevel } from './tlb.js';
 import {
+  type ColdScope,
   type Counters,
   type OracleConfig,
   type Row,
@@ -25,6 +29,18 @@ const PHASE_BEGIN = 16;
 const PHASE_END = 17;
 const ACCESS_NAMES = ['fetch', 'load', 'store'];
 const UNKNOWN_PA = (1n << 64n) - 1n;
+
+/** Neither half, no region: walks and pollution. */
+const NOBODY: Enterer = { kernel: false, text: false };
+const IN_SCOPE: Record<ColdScope, (by: Enterer) => boolean> = {
+  all: () => true,
+  kernel: ({ kernel }) => kernel,
+  text: ({ text }) => text,
+};
+
+const LINE_BYTES = 64;
+/** What pollutes lies above all memory: the bytes of CPU c from 2^56 + c * 2^40. */
+const pollutionPa = (cpu: number) => (1n << 56n) + (BigInt(cpu) << 40n);
 
 interface Cpu {
   id: number;
@@ -64,11 +80,14 @@ export class Oracle {
   private readonly cpus: Cpu[];
   private readonly cycles: number[][];
   private readonly counts: Counts;
+  private readonly homes: Homes;
+  /** Null: fetches and data cost nothing, descriptors come from memory. */
+  private readonly caches: Caches | null;
   private rows = 0;
 
   constructor(
     private readonly config: OracleConfig,
-    context: TraceContext,
+    private readonly context: TraceContext,
   ) {
     const { machine, paging, memory, replay } = config;
     const { walkCaches } = machine;
@@ -81,6 +100,8 @@ export class Oracle {
     this.pageSizes = new PageSizes(paging.pageSize, context.regions, this.format);
     this.cycles = memoryCycles(machine, context.nodes);
     this.counts = new Counts(context.cpuNode.length);
+    this.homes = new Homes(this.frames, context, memory.text ?? null, this.format.baseShift);
+    this.caches = this.cachesOf(context);
     this.cpus = context.cpuNode.map((node, id) => ({
       id,
       node,
@@ -96,6 +117,23 @@ export class Oracle {
   /** Replays rows; several calls continue one trace. */
   run(rows: Iterable<Row>): void {
     for (const row of rows) this.step(row);
+  }
+
+  /** Makes everything in a scope cold, on all CPUs. */
+  cool(scope: ColdScope): void {
+    for (const { l1i, l1d, l2, walker, walker2, ipas } of this.cpus) {
+      for (const cache of [l1i, l1d, l2, walker, walker2, ipas]) cache?.clear();
+    }
+    this.caches?.invalidate(IN_SCOPE[scope]);
+  }
+
+  /** A CPU reads so many bytes of its own, the same every time; nothing is counted. */
+  pollute(cpuId: number, bytes: bigint): void {
+    this.counts.counting = false; // until the next row
+    const homeOf = () => this.cpus[cpuId].node;
+    for (let at = 0n; at < bytes; at += BigInt(LINE_BYTES)) {
+      this.caches?.access({ cpu: cpuId, kind: 'data', store: false, pa: pollutionPa(cpuId) + at, homeOf, by: NOBODY });
+    }
   }
 
   /** Counts per CPU over all selected rows. */
@@ -134,6 +172,14 @@ export class Oracle {
     };
   }
 
+  private cachesOf({ cpuNode, nodes }: TraceContext): Caches | null {
+    const { caches, latency, clockGHz } = this.config.machine;
+    if (!caches) return null;
+    const { l2Cycles = 0, llcNs = 0 } = latency;
+    const latencies = { l2: l2Cycles, llc: Math.round(llcNs * clockGHz), memory: this.cycles };
+    return new Caches(caches, latencies, cpuNode, nodes, (cpu, key, amount) => this.counts.add(cpu, key, amount));
+  }
+
   private step(row: Row): void {
     this.counts.counting = this.rows++ >= this.config.replay.warmup;
     if (!this.isSelected(row)) return;
@@ -155,13 +201,29 @@ export class Oracle {
     const cpu = this.cpus[row.cpu];
     this.counts.add(cpu.id, `access.${ACCESS_NAMES[row.kind]}`);
     if (row.kind === FETCH) this.counts.add(cpu.id, 'access.insns', row.insns ?? 1);
-    this.lookUp(cpu, row, row.va, row.pa ?? UNKNOWN_PA);
+    this.translateAndAccess(cpu, row, row.va, row.pa ?? UNKNOWN_PA);
 
     const { baseShift } = this.format;
     const nextPage = ((row.va >> baseShift) + 1n) << baseShift;
     if (this.config.replay.splitPages && row.va + BigInt(row.size ?? 0) > nextPage) {
-      this.lookUp(cpu, row, BigInt.asUintN(64, nextPage), UNKNOWN_PA); // `pa` is that of the first byte
+      this.translateAndAccess(cpu, row, BigInt.asUintN(64, nextPage), UNKNOWN_PA); // `pa` is that of the first byte
     }
+  }
+
+  private translateAndAccess(cpu: Cpu, row: Row, va: bigint, pa: bigint): void {
+    this.lookUp(cpu, row, va, pa);
+    if (!this.caches) return;
+    const { context, vm, tables } = this.spaceOf(row);
+    const target = tables.target(tables.probe(context, va)!, va);
+    const kind: AccessKind = row.kind === FETCH ? 'fetch' : 'data';
+    this.caches.access({
+      cpu: cpu.id,
+      kind,
+      store: row.kind === STORE,
+      pa: vm ? vm.physical(target)! : target, // backed: the look-up walked, or its TLB entry is from a walk
+      homeOf: (pa, node) => this.homes.of(pa, node),
+      by: { kernel: this.format.isUpper(va), text: isText(this.context.regions, va) },
+    });
   }
 
   /** Everything is translated in two stages but the hypervisor outside a guest; where there is a stage 2. */
@@ -245,10 +307,12 @@ export class Oracle {
 
   /** One descriptor read by a walk, of either stage. */
   private countRead(cpu: Cpu, entryPa: bigint): void {
-    const home = this.config.memory.tables === 'local' ? cpu.node : nodeOf(entryPa);
+    const homeOf = (pa: bigint, node: number) => (this.config.memory.tables === 'local' ? node : nodeOf(pa));
+    const home = homeOf(entryPa, cpu.node);
     this.counts.add(cpu.id, 'walk.refs');
     this.counts.add(cpu.id, home === cpu.node ? 'walk.local' : 'walk.remote');
-    this.counts.add(cpu.id, 'cycles.walk', this.cycles[cpu.node][home]);
+    if (this.caches) this.caches.access({ cpu: cpu.id, kind: 'walk', store: false, pa: entryPa, homeOf, by: NOBODY });
+    else this.counts.add(cpu.id, 'cycles.walk', this.cycles[cpu.node][home]);
   }
 
   /** Makes the tables right for this access and returns the descriptors from the root to the leaf. */
@@ -256,6 +320,7 @@ export class Oracle {
     const { context, tables } = space;
     const captured = this.config.replay.mapping === 'captured' && pa !== UNKNOWN_PA;
     const framePa = captured ? (pa >> this.format.baseShift) << this.format.baseShift : null;
+    if (framePa !== null) this.homes.capture(framePa);
     const mapped = tables.probe(context, va);
     if (mapped === null) this.demandMap(cpu, space, va, framePa);
     else if (framePa !== null) this.remap(cpu, context, va, mapped, framePa);
@@ -269,8 +334,9 @@ export class Oracle {
     const leaf = this.leafFor(space, va);
     const newTable = (count: number) =>
       vm ? vm.newTable(cpu, count) : this.frames.newTable(cpu.node, this.format.tableBytes, count);
+    const holds = isText(this.context.regions, va) ? 'text' : 'data';
     const newPage = () =>
-      framePa ?? (vm ? vm.newPage(leaf.shift) : this.frames.newFrame('data', cpu.node, va, leaf.shift));
+      framePa ?? (vm ? vm.newPage(leaf.shift) : this.frames.newFrame(holds, cpu.node, va, leaf.shift));
     tables.map(context, va, leaf, newTable, newPage);
     this.counts.add(cpu.id, 'fault.demand');
   }

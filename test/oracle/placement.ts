@@ -22,9 +22,10 @@ export class Frames {
   private tablePages = 0n;
   private readonly tableBytesOfNode: number[];
   private readonly nextFramePa: bigint[];
+  private readonly localFrames: { from: bigint; to: bigint }[] = [];
 
   constructor(
-    private readonly placement: { data: Placement; tables: Placement },
+    private readonly placement: { data: Placement; tables: Placement; text?: Placement | null },
     private readonly nodes: number,
     private readonly tableUnit: bigint,
   ) {
@@ -43,12 +44,19 @@ export class Frames {
   }
 
   /** A frame of 2^shift bytes for what lies at an address; interleaving goes by the number of the page there. */
-  newFrame(holds: 'data' | 'tables', cpuNode: number, address: bigint, shift: bigint): bigint {
-    const node = homeNode(this.placement[holds], cpuNode, address >> shift, this.nodes);
+  newFrame(holds: 'data' | 'tables' | 'text', cpuNode: number, address: bigint, shift: bigint): bigint {
+    const placement = this.placement[holds] ?? this.placement.data;
+    const node = homeNode(placement, cpuNode, address >> shift, this.nodes);
     const bytes = 1n << shift;
     const pa = ((this.nextFramePa[node] + bytes - 1n) / bytes) * bytes;
     this.nextFramePa[node] = pa + bytes;
+    if (placement === 'local') this.localFrames.push({ from: pa, to: pa + bytes });
     return pa;
+  }
+
+  /** Whether an address is in a frame that is as if every node had its own. */
+  isLocal(pa: bigint): boolean {
+    return this.localFrames.some(({ from, to }) => from <= pa && pa < to);
   }
 
   /** Counts table bytes on a node: of the machine, or of a VM in frames there. */

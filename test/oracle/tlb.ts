@@ -46,6 +46,10 @@ class TlbArray {
     }
   }
 
+  clear(): void {
+    for (const set of this.sets) set.length = 0;
+  }
+
   /** The set of the address that is accessed, so that a page larger than the array's smallest may be in several sets. */
   private setOf(va: bigint): Entry[] {
     return this.sizes.length === 0 ? [] : this.sets[Number((va / this.sizes[0]) % BigInt(this.sets.length))];
@@ -92,5 +96,10 @@ export class TlbLevel {
   /** Removes what covers the VA in one context. */
   invalidate(context: string, va: bigint): void {
     for (const array of this.arrays) array.invalidate(context, va);
+  }
+
+  /** Removes everything. */
+  clear(): void {
+    for (const array of this.arrays) array.clear();
   }
 }

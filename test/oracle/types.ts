@@ -43,6 +43,25 @@ export type Paging = { pageSize: PagePolicy; stage2?: Stage2Paging | null; globa
   { format: 'x86-64'; levels: 4 | 5 } | { format: 'arm64'; granule: '4K' | '16K' | '64K'; vaBits: number }
 );
 
+/** A line cache. */
+export interface CacheGeometry {
+  sets: number;
+  ways: number;
+}
+
+/** The line caches of docs/caches.md. */
+export interface CachesConfig {
+  l1i: CacheGeometry;
+  l1d: CacheGeometry;
+  l2: CacheGeometry | null;
+  llc: (CacheGeometry & { cpus: number | null; remoteCacheable: boolean; inclusive: boolean }) | null;
+  walks: 'l1d' | 'l2';
+  prefetchLines: number;
+}
+
+/** What is made cold: TLBs and walk caches always; of the line caches everything, or what kernel or text accesses entered. */
+export type ColdScope = 'all' | 'kernel' | 'text';
+
 /** The part of a resolved configuration that decides counts. */
 export interface OracleConfig {
   machine: {
@@ -50,10 +69,14 @@ export interface OracleConfig {
     clockGHz: number;
     tlb: { l1i: TlbArrayConfig[]; l1d: TlbArrayConfig[]; l2: TlbArrayConfig[] | null };
     walkCaches: Record<WalkCacheName, number>;
-    latency: { localNs: number; remoteNs: number; l2TlbCycles: number };
+    /** `l2Cycles` and `llcNs` are those of line caches, 0 when left out. */
+    latency: { localNs: number; remoteNs: number; l2TlbCycles: number; l2Cycles?: number; llcNs?: number };
+    /** Left out or null: fetches and data cost nothing. */
+    caches?: CachesConfig | null;
   };
   paging: Paging;
-  memory: { data: Placement; tables: Placement };
+  /** `text` null or left out: text is data like any other. */
+  memory: { data: Placement; tables: Placement; text?: Placement | null };
   replay: {
     mapping: 'demand' | 'captured';
     dirty: 'set' | 'tracked';
@@ -69,9 +92,10 @@ export interface TraceContext {
   cpuNode: number[];
   nodes: number;
   has: { pa: boolean; size: boolean; insns: boolean; mode: boolean; asid: boolean; vm: boolean };
-  /** Physical ranges per node. They say where captured data lives, which no count depends on. */
+  /** Physical ranges per node. They say where captured data lives, which only line caches ask. */
   ranges: { node: number; from: bigint; to: bigint }[];
-  regions: { name: string; va: bigint; bytes: bigint }[];
+  /** Named regions; `pa` is where the captured machine had them, if that is known. */
+  regions: { name: string; va: bigint; bytes: bigint; pa?: bigint | null }[];
 }
 
 /** One row of a trace. A `pa` of all ones is unknown. */

@@ -26,6 +26,10 @@ export class TagCache {
     this.tags.unshift(tag);
     if (this.tags.length > this.entries) this.tags.pop();
   }
+
+  clear(): void {
+    this.tags.length = 0;
+  }
 }
 
 /** The walk caches of one CPU for one stage. */
@@ -47,6 +51,11 @@ export class Walker {
       if (this.format.isTable(value, level)) this.caches.get(level)!.insert(tagOf(context, address, level));
     }
     return { hit: hit?.cache ?? null, reads };
+  }
+
+  /** Empties the walk caches. */
+  clear(): void {
+    for (const cache of this.caches.values()) cache.clear();
   }
 
   /** Asks the caches from the one closest to the leaf upwards; only the first that hits is touched. */
