@@ -50,7 +50,6 @@ static const char *const askers[] = {"fetch", "data", "walk"};
 typedef enum { L1I, L1D, L2, LLC, CACHES } Cache;
 
 typedef struct { unsigned sets, ways; } Shape;
-typedef struct { uint64_t key, frame; } Page; // key: page number | context; frame: | VALID
 typedef struct { uint64_t tag, table; } Cached;
 
 // A line that is in front of its set, as the rows name it; so that aliases share a place, it goes by bits of the page offset.
@@ -62,7 +61,7 @@ typedef struct Cpu {
   Front lineFront[3][LINE_FRONTS];    // by kind; a store needs a line that is owned
   unsigned node, cluster;
   bool seen;
-  Page *tlb[2], *stlb; // of data, of fetches
+  uint64_t *tlb[2], *stlb; // of data, of fetches; a set is its keys (page number | context), then their frames (| VALID)
   uint64_t *l1[2], *l2;
   Cached *walkCache[3];
   uint64_t kinds[3], events, insns;
@@ -112,6 +111,11 @@ INLINE unsigned find(const uint64_t *set, unsigned ways, uint64_t ignored, uint6
     unsigned equal = _mm512_cmpeq_epi64_mask(entries, _mm512_set1_epi64(wanted));
     return equal ? __builtin_ctz(equal) : 8;
   }
+  if (ways == 4) {
+    __m256i entries = _mm256_andnot_si256(_mm256_set1_epi64x(ignored), _mm256_loadu_si256((const __m256i *)set));
+    unsigned equal = _mm256_cmpeq_epi64_mask(entries, _mm256_set1_epi64x(wanted));
+    return equal ? __builtin_ctz(equal) : 4;
+  }
 #endif
   unsigned at = 0;
   while (at < ways && (set[at] & ~ignored) != wanted) at++;
@@ -124,6 +128,11 @@ INLINE void front(uint64_t *set, unsigned ways, unsigned at, uint64_t entry) {
   if (ways == 8) {
     __m512i entries = _mm512_loadu_si512(set), moved = _mm512_alignr_epi64(entries, _mm512_set1_epi64(entry), 7);
     _mm512_storeu_si512(set, _mm512_mask_mov_epi64(entries, (2u << at) - 1, moved));
+    return;
+  }
+  if (ways == 4) {
+    __m256i entries = _mm256_loadu_si256((__m256i *)set), moved = _mm256_alignr_epi64(entries, _mm256_set1_epi64x(entry), 3);
+    _mm256_storeu_si256((__m256i *)set, _mm256_mask_mov_epi64(entries, (2u << at) - 1, moved));
     return;
   }
 #endif
@@ -315,17 +324,16 @@ INLINE uint64_t *entryOf(uint64_t table, unsigned index) {
   return &tables[(table & (FRAMES - 1)) / PAGE_BYTES][index];
 }
 
-INLINE Page *setOfPages(Page *tlb, Shape shape, uint64_t key) {
-  return tlb + (size_t)indexIn(shape, key & ((1ull << 52) - 1)) * shape.ways;
+INLINE uint64_t *setOfPages(uint64_t *tlb, Shape shape, uint64_t key) {
+  return tlb + (size_t)indexIn(shape, key & ((1ull << 52) - 1)) * shape.ways * 2;
 }
 
-static void dropPage(Page *tlb, Shape shape, uint64_t key) {
-  Page *set = setOfPages(tlb, shape, key);
+static void dropPage(uint64_t *tlb, Shape shape, uint64_t key) {
+  uint64_t *set = setOfPages(tlb, shape, key);
   for (unsigned i = 0; i < shape.ways; i++) {
-    if (set[i].key != key) continue;
-    memmove(set + i, set + i + 1, (shape.ways - 1 - i) * sizeof *set);
-    set[shape.ways - 1] = (Page){0, 0};
-    return;
+    if (set[i] != key) continue;
+    for (; i < shape.ways - 1; i++) set[i] = set[i + 1], set[shape.ways + i] = set[shape.ways + i + 1];
+    set[i] = set[shape.ways + i] = 0;
   }
 }
 
@@ -414,32 +422,31 @@ static uint64_t *leafOfMapped(uint64_t a, uint64_t key) {
 }
 
 // The frame of a page in a set, which it becomes the front of; 0 when it is not there with the frame that is known.
-INLINE uint64_t frameIn(Cpu *c, Page *set, unsigned ways, uint64_t a, uint64_t key, uint64_t known) {
-  unsigned i = 0;
-  while (i < ways && set[i].key != key) i++;
-  if (i == ways) return 0;
-  Page hit = set[i];
-  if (known && hit.frame != (known | VALID)) {
+INLINE uint64_t frameIn(Cpu *c, uint64_t *set, unsigned ways, uint64_t a, uint64_t key, uint64_t known) {
+  unsigned at = find(set, ways, 0, key);
+  if (at == ways) return 0;
+  uint64_t frame = set[ways + at];
+  if (UNLIKELY(known && frame != (known | VALID))) {
     remap(c, leafOfMapped(a, key), key, known);
     return 0;
   }
-  memmove(set + 1, set, i * sizeof *set);
-  set[0] = hit;
-  return hit.frame;
+  front(set, ways, at, key);
+  front(set + ways, ways, at, frame);
+  return frame;
 }
 
-INLINE void enterPage(Page *set, unsigned ways, uint64_t key, uint64_t frame) {
-  memmove(set + 1, set, (ways - 1) * sizeof *set);
-  set[0] = (Page){key, frame};
+INLINE void enterPage(uint64_t *set, unsigned ways, uint64_t key, uint64_t frame) {
+  front(set, ways, ways - 1, key);
+  front(set + ways, ways, ways - 1, frame);
 }
 
 // The frame of a page.
 INLINE uint64_t lookUp(Cpu *c, bool fetch, uint64_t a, uint64_t key, uint64_t known) {
-  Page *first = setOfPages(c->tlb[fetch], tlbShape[fetch], key);
+  uint64_t *first = setOfPages(c->tlb[fetch], tlbShape[fetch], key);
   uint64_t frame = frameIn(c, first, tlbShape[fetch].ways, a, key, known);
   if (frame) return frame;
   c->tlbMisses[fetch]++;
-  Page *second = stlbShape.ways ? setOfPages(c->stlb, stlbShape, key) : NULL;
+  uint64_t *second = stlbShape.ways ? setOfPages(c->stlb, stlbShape, key) : NULL;
   if (second && (frame = frameIn(c, second, stlbShape.ways, a, key, known))) {
     c->stlbHits++;
     c->tlbCycles += l2TlbCycles;
@@ -529,7 +536,7 @@ static void freshMachine(void) {
   size_t pages = linesOf(tlbShape[0]) + linesOf(tlbShape[1]) + linesOf(stlbShape);
   size_t lines = linesOf(l1Shape[0]) + linesOf(l1Shape[1]) + linesOf(l2Shape);
   size_t cached = walkEntries[0] + walkEntries[1] + walkEntries[2];
-  size_t bytes = pages * sizeof(Page) + lines * 8 + cached * sizeof(Cached);
+  size_t bytes = pages * 16 + lines * 8 + cached * sizeof(Cached);
   unsigned ofNode[MAX_NODES] = {0}, first[MAX_NODES] = {0};
   for (unsigned n = 0; n < cpuCount; n++) ofNode[nodeOf[n]]++;
   clusterCount = 0;
@@ -549,11 +556,10 @@ static void freshMachine(void) {
     c->l1[1] = at, at += linesOf(l1Shape[1]);
     c->l1[0] = at, at += linesOf(l1Shape[0]);
     c->l2 = at, at += linesOf(l2Shape);
-    Page *page = (Page *)at;
-    c->tlb[1] = page, page += linesOf(tlbShape[1]);
-    c->tlb[0] = page, page += linesOf(tlbShape[0]);
-    c->stlb = page, page += linesOf(stlbShape);
-    Cached *entry = (Cached *)page;
+    c->tlb[1] = at, at += linesOf(tlbShape[1]) * 2;
+    c->tlb[0] = at, at += linesOf(tlbShape[0]) * 2;
+    c->stlb = at, at += linesOf(stlbShape) * 2;
+    Cached *entry = (Cached *)at;
     for (unsigned level = 0; level < 3; level++) c->walkCache[level] = entry, entry += walkEntries[level];
   }
   if (!llcs) llcs = zeros(llcBytes = clusterCount * linesOf(llcShape) * 8, 1);
