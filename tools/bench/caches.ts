@@ -31,7 +31,11 @@ export interface CachesResult {
 }
 
 /** The machine of a configuration as the program's arguments. It has 4 KiB pages only, so of each TLB level the array that takes them. */
-export function machineArguments(config: Config, topology: Topology, nodes: LoadedTrace['metadata']['nodes']): string[] {
+export function machineArguments(
+  config: Config,
+  topology: Topology,
+  nodes: LoadedTrace['metadata']['nodes'],
+): string[] {
   const { machine, paging, replay } = config;
   const { caches, latency } = machine as unknown as CachedMachine;
   const { l1i, l1d, l2, llc, prefetchLines, walks } = caches;

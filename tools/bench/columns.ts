@@ -15,6 +15,8 @@ export const CACHE_COLUMNS = ['cpu', 'kind', 'va', 'pa', 'insns', 'mode'] as con
 export interface LoadedTrace {
   columns: Batch;
   metadata: TraceMetadata;
+  /** Whether it has physical addresses. */
+  hasPhysical: boolean;
 }
 
 /** Arrays for the columns, with what a column stands for that a trace does not have: unknown addresses, one instruction, user mode. */
@@ -38,7 +40,7 @@ export async function loadColumns(path: string, limit: number, names: readonly C
       for (const name of present) (columns[name] as Uint8Array).set(batch[name] as Uint8Array, at);
       at += batch.rows;
     }
-    return { columns, metadata: reader.metadata ?? metadataWith() };
+    return { columns, metadata: reader.metadata ?? metadataWith(), hasPhysical: present.includes('pa') };
   } finally {
     await reader.close();
   }
