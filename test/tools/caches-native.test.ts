@@ -34,7 +34,9 @@ async function count(accesses: Access[], ...machine: string[]): Promise<CachesRe
   const rows = accesses.map(([kind, va, pa, cpu = 0]) => {
     return { kind, va: BigInt(va), pa: BigInt(pa ?? va), cpu, insns: 3, mode: 1 };
   });
-  await native!.load({ columns: batchOf(rows, { pa: true, size: false, insns: true, mode: true, asid: false, vm: false }) });
+  await native!.load({
+    columns: batchOf(rows, { pa: true, size: false, insns: true, mode: true, asid: false, vm: false }),
+  });
   return (await native!.measure(rows.length, [...PLAIN, ...machine])).counters;
 }
 
