@@ -16,6 +16,7 @@
 #define _DEFAULT_SOURCE
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@
 #define NUMBER (((1ull << 52) - 1) >> 6) // a line's number without CAPTURED
 
 // An entry of a line cache: line << 3 | flags; 0 is empty.
-enum { VALID = 1, OWNED = 2, PREFETCHED = 4, FLAGS = 7 };
+enum { VALID = 1, OWNED = 2, PREFETCHED = 4 };
 typedef enum { FETCH, DATA, WALK } Asker;
 static const char *const askers[] = {"fetch", "data", "walk"};
 typedef enum { L1I, L1D, L2, LLC, CACHES } Cache;
@@ -104,6 +105,8 @@ INLINE unsigned indexIn(Shape shape, uint64_t number) {
 
 // Sets of lines.
 
+// Where an entry is; `ways` when it is not there. Sets of eight and four, the common ones, are compared and moved as one vector where
+// the processor can: which way hits is hard to predict.
 INLINE unsigned find(const uint64_t *set, unsigned ways, uint64_t ignored, uint64_t wanted) {
 #ifdef __AVX512F__
   if (ways == 8) {
@@ -200,7 +203,7 @@ static Cpu *takeFromOwner(const Cpu *asking, uint64_t wanted) {
 typedef enum { FROM_L2, FROM_LLC, FROM_MEMORY, FROM_CPU } Source;
 
 // Steps 2 to 5. `quiet`: neither hits and misses nor latency are counted.
-INLINE Source bring(Cpu *c, Asker asker, uint64_t wanted, bool quiet) {
+NOINLINE Source bring(Cpu *c, Asker asker, uint64_t wanted, bool quiet) {
   uint64_t *second = NULL;
   if (l2Shape.ways) {
     second = setOf(c->l2, l2Shape, wanted);
@@ -357,7 +360,7 @@ static uint64_t rootOf(Cpu *c, uint64_t a, uint64_t key) {
   return *root - VALID;
 }
 
-// The descriptor, which a walk reads at its address.
+// A descriptor, which the walk reads through the caches.
 static uint64_t *readEntry(Cpu *c, uint64_t table, unsigned level, unsigned index) {
   uint64_t wanted = (table + index * 8) >> 6 << 3 | VALID;
   c->refs[level]++;
@@ -366,7 +369,7 @@ static uint64_t *readEntry(Cpu *c, uint64_t table, unsigned level, unsigned inde
   return entryOf(table, index);
 }
 
-// From the table, to the leaf's entry; levels count from the leaf's, 0.
+// Reads the descriptors below the walk cache that hits, and returns the leaf's entry; levels count from the leaf's, 0.
 static uint64_t *leafEntry(Cpu *c, uint64_t a, uint64_t key) {
   const uint64_t context = key >> 52 << 52;
   uint64_t table = 0;
@@ -443,6 +446,7 @@ INLINE void enterPage(uint64_t *set, unsigned ways, uint64_t key, uint64_t frame
 // The frame of a page.
 INLINE uint64_t lookUp(Cpu *c, bool fetch, uint64_t a, uint64_t key, uint64_t known) {
   uint64_t *first = setOfPages(c->tlb[fetch], tlbShape[fetch], key);
+  if (first[0] == key && (!known || first[tlbShape[fetch].ways] == (known | VALID))) return first[tlbShape[fetch].ways];
   uint64_t frame = frameIn(c, first, tlbShape[fetch].ways, a, key, known);
   if (frame) return frame;
   c->tlbMisses[fetch]++;
@@ -631,7 +635,6 @@ static void checkMachine(void) {
 static void print(const char *key, uint64_t n) { printf(",\"%s\":%" PRIu64, key, n); }
 
 #define SUM(member) sum(offsetof(Cpu, member))
-#include <stddef.h>
 static uint64_t sum(size_t member) {
   uint64_t total = 0;
   for (unsigned n = 0; n < cpuCount; n++) total += *(uint64_t *)((char *)(cpus + n) + member);
