@@ -4,10 +4,11 @@
 //   cc -std=c11 -O3 -march=native -o caches caches.c && ./caches COLUMNS ROWS REPETITIONS KEY=VALUE...
 //
 // COLUMNS holds, of ROWS rows each, va (u64), pa (u64), cpu (u16), kind, insns, mode (u8). Prints one JSON line: the best time of the
-// replay loop over REPETITIONS fresh machines, and every counter over all CPUs under its key. What is 0 or absent is not there:
+// replay loop over REPETITIONS fresh machines, and every counter over all CPUs under its key; cycles.* are
+// latencies as they add up, before machine.mlp, cycles.walk those of descriptors. What is 0 or absent is not there:
 //
 //   format=x86-64 | arm64   mapping=demand | captured   nodes=0,0,1,1 (of the CPUs)   latency=240,370,370,240 (cycles, from x to)
-//   range=FROM:TO:NODE (physical addresses from FROM up to TO; as often as needed)   l2TlbCycles l2Cycles llcCycles=N
+//   range=FROM:TO:NODE (physical addresses from FROM up to TO; as often as needed)   l2Cycles llcCycles=N
 //   tlb.l1i tlb.l1d tlb.l2=SETSxWAYS   walkCaches=32,4,2 (from the leaf upwards)   l1i l1d l2 llc=SETSxWAYS   llcCpus=N
 //   inclusive=1   remoteCacheable=1   prefetch=0..2   walks=l1d | l2
 //
@@ -69,14 +70,14 @@ typedef struct Cpu {
   uint64_t tlbMisses[2], stlbHits, stlbMisses;
   uint64_t refs[4], remote, cacheHits[3], remaps, faults, walks;
   uint64_t hits[CACHES][3], misses[CACHES][3], memory[3][2]; // of L1I and L1D only what is not derived
-  uint64_t prefetched, prefetchedFromMemory, backInvalidated, cycles[3], tlbCycles;
+  uint64_t prefetched, prefetchedFromMemory, backInvalidated, cycles[3];
 } Cpu;
 
 // The machine as it is asked for.
 static bool arm, captured, inclusive, remoteCacheable, walksAtL2;
 static unsigned cpuCount, nodeCount, clusterCount, llcCpus, prefetchLines;
 static unsigned nodeOf[MAX_CPUS], latency[MAX_NODES * MAX_NODES], walkEntries[3];
-static unsigned l2TlbCycles, l2Cycles, llcCycles;
+static unsigned l2Cycles, llcCycles;
 static Shape tlbShape[2], stlbShape, l1Shape[2], l2Shape, llcShape;
 static struct { uint64_t from, to; unsigned node; } ranges[64];
 static unsigned rangeCount;
@@ -453,7 +454,6 @@ INLINE uint64_t lookUp(Cpu *c, bool fetch, uint64_t a, uint64_t key, uint64_t kn
   uint64_t *second = stlbShape.ways ? setOfPages(c->stlb, stlbShape, key) : NULL;
   if (second && (frame = frameIn(c, second, stlbShape.ways, a, key, known))) {
     c->stlbHits++;
-    c->tlbCycles += l2TlbCycles;
   } else {
     frame = walk(c, a, key, known) | VALID;
     if (second) {
@@ -614,7 +614,6 @@ static void option(const char *argument) {
   else if (IS("remoteCacheable")) remoteCacheable = atoi(value);
   else if (IS("prefetch")) prefetchLines = atoi(value);
   else if (IS("walks")) walksAtL2 = !strcmp(value, "l2");
-  else if (IS("l2TlbCycles")) l2TlbCycles = atoi(value);
   else if (IS("l2Cycles")) l2Cycles = atoi(value);
   else if (IS("llcCycles")) llcCycles = atoi(value);
   else fail("unknown key", argument);
@@ -687,7 +686,7 @@ static void printCounters(void) {
     snprintf(key, sizeof key, "cache.memory.%s.remote", askers[asker]);
     print(key, SUM(memory[asker][1]));
     snprintf(key, sizeof key, "cycles.%s", askers[asker]);
-    print(key, SUM(cycles[asker]) + (asker == WALK ? SUM(tlbCycles) : 0));
+    print(key, SUM(cycles[asker]));
   }
   print("cache.prefetch.lines", SUM(prefetched));
   print("cache.prefetch.memory", SUM(prefetchedFromMemory));

@@ -70,7 +70,6 @@ export function machineArguments(
       : []),
     `prefetch=${prefetchLines}`,
     `walks=${walks}`,
-    `l2TlbCycles=${machine.latency.l2TlbCycles}`,
     `l2Cycles=${latency.l2Cycles}`,
     `llcCycles=${Math.round(latency.llcNs * machine.clockGHz)}`,
   ];
