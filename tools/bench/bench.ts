@@ -1,5 +1,5 @@
-// npm run bench: the replay loop against a bare scan of the same columns and against a native C program of the same model. All
-// contenders take turns in one run, the best of the rounds counts, and the ratios are what is worth keeping: absolute
+// npm run bench: the replay loop against a bare scan of the same columns and against native C programs of the same model, without
+// and with line caches. All contenders take turns in one run, the best of the rounds counts, and the ratios are what is worth keeping: absolute
 // times change with the machine and with what else it does.
 //
 //   npm run bench -- [TRACE...] [--rows N] [--rounds N] [-o FILE.json]      default: the bundled samples
@@ -9,23 +9,17 @@ import { cpus } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { type Batch } from '../../traces/batch.js';
+import { metadataWith } from '../../traces/metadata.js';
 import { resolveConfig } from '../../host/config/load.js';
 import { type Config } from '../../host/config/schema.js';
-import { counterKeys } from '../../host/core/counters.js';
 import { packageRoot, packageVersion } from '../../host/paths.js';
-import { Replayer } from '../../host/replay/replayer.js';
 import { topologyOf } from '../../host/replay/topology.js';
 import { table } from '../../host/table.js';
-import { loadColumns } from './columns.js';
+import { NativeCaches } from './caches.js';
+import { loadColumns, TLB_COLUMNS } from './columns.js';
+import { best, type Pass, replayOnce } from './lane.js';
 import { Native, type NativeResult } from './native.js';
-
-/** Best times in nanoseconds per access. */
-interface Times {
-  /** The replay loop over columns that are in the core's memory. */
-  loopNs: number;
-  /** The same with copying the columns there. */
-  feedNs: number;
-}
+import { benchCaches } from './withCaches.js';
 
 const SAMPLES = ['x86-64-kernel', 'arm64-kernel', 'sqlite'].map((name) =>
   join(packageRoot(), 'traces/samples', `${name}.arrow`),
@@ -50,58 +44,31 @@ const sixteen = variants.map(({ l1d, l2, pde }) => {
   return resolveConfig({ paging, machine: { ...shape, tlb: { l1d, l2 }, walkCaches: { pde } } }, 'bench');
 });
 
-/** One pass; also the counts of the first lane. */
-function replayOnce(columns: Batch, configs: readonly Config[]): Times & { counts: Record<string, number> } {
+/** One pass on machines of one node that have the trace's CPUs. */
+function passOf(columns: Batch, configs: readonly Config[]): Pass {
   const cpusSeen = columns.cpu.reduce((highest, cpu) => Math.max(highest, cpu), 0) + 1;
-  const trace = { cpuNode: null, cpus: cpusSeen };
-  const source = { path: 'columns', columns: ['cpu', 'kind', 'va'] as const, regions: [] };
   const small = configs.map((config) => ({
     ...config,
     machine: { ...config.machine, cpuNode: Array.from({ length: cpusSeen }, () => 0) },
   }));
-  const replayer = new Replayer(
-    source,
-    small,
-    small.map((config) => topologyOf(config, trace)),
-  );
-  const { core } = replayer;
-  const replayRows = core.replayRows;
-  let loop = 0;
-  core.replayRows = (from, to) => {
-    const start = performance.now();
-    const stop = replayRows(from, to);
-    loop += performance.now() - start;
-    return stop;
-  };
-  const start = performance.now();
-  replayer.feed(columns);
-  const feed = performance.now() - start;
-  const [{ counters }] = replayer.finish();
-  const keys = counterKeys(core.Stat);
-  const counts: Record<string, number> = {};
-  counters.forEach(
-    (n, i) => (counts[keys[i % keys.length].key] = (counts[keys[i % keys.length].key] ?? 0) + Number(n)),
-  );
-  return { loopNs: (loop * 1e6) / columns.rows, feedNs: (feed * 1e6) / columns.rows, counts };
+  const topologies = small.map((config) => topologyOf(config, { cpuNode: null, cpus: cpusSeen }));
+  return replayOnce(columns, { ...metadataWith(), path: 'columns', columns: TLB_COLUMNS }, small, topologies);
 }
 
-const best = <T extends Times>(a: T | null, b: T): T =>
-  a ? { ...b, loopNs: Math.min(a.loopNs, b.loopNs), feedNs: Math.min(a.feedNs, b.feedNs) } : b;
-
 async function benchTrace(path: string, limit: number, rounds: number, native: Native | null) {
-  const columns = await loadColumns(path, limit);
+  const { columns } = await loadColumns(path, limit, TLB_COLUMNS);
   await native?.load(columns);
   let c: NativeResult | null = null;
-  let lane: ReturnType<typeof replayOnce> | null = null;
-  let lanes: ReturnType<typeof replayOnce> | null = null;
+  let lane: Pass | null = null;
+  let lanes: Pass | null = null;
   for (let round = 0; round < rounds; round++) {
     const now = await native?.measure(columns.rows);
     if (now) {
       const least = (key: 'scanNs' | 'everyNs' | 'changedNs') => Math.min(now[key], c?.[key] ?? Infinity);
       c = { ...now, scanNs: least('scanNs'), everyNs: least('everyNs'), changedNs: least('changedNs') };
     }
-    lane = best(lane, replayOnce(columns, one));
-    lanes = best(lanes, replayOnce(columns, sixteen));
+    lane = best(lane, passOf(columns, one));
+    lanes = best(lanes, passOf(columns, sixteen));
     process.stderr.write(`${basename(path)}: round ${round + 1} of ${rounds}\n`);
   }
   const { counts, loopNs, feedNs } = lane!;
@@ -135,42 +102,65 @@ async function benchTrace(path: string, limit: number, rounds: number, native: N
   };
 }
 
-async function main(traces: string[], options: { rows: string; rounds: string; output: string }): Promise<void> {
-  const native = await Native.build();
-  if (!native) process.stderr.write('no C compiler found: the native program is left out\n');
-  const results = [];
-  for (const trace of traces.length ? traces : SAMPLES)
-    results.push(await benchTrace(trace, Number(options.rows), Number(options.rounds), native));
-  await native?.remove();
-  const head = [
-    'trace',
-    'rows',
-    'scan ns',
-    'native C ns',
-    'one lane ns',
-    'with copy ns',
-    '16 lanes ns',
-    'speed of C',
-    '16 lanes / 1',
-  ];
+/** Writes a table whose first column is a name. */
+function print(head: string[], rows: Parameters<typeof table>[1]): void {
   process.stdout.write(
     table(
       head.map((name, i) => ({ name, align: i ? 'right' : 'left' })),
-      results.map((r) => [
-        r.trace,
-        r.rows,
-        r.scanNs,
-        r.nativeNs,
-        r.loopNs,
-        r.feedNs,
-        r.sixteenLanesNs,
-        r.ratios.speedOfNative,
-        r.ratios.sixteenLanesTimesOne,
-      ]),
+      rows,
     ),
   );
+}
+
+async function main(traces: string[], options: { rows: string; rounds: string; output: string }): Promise<void> {
+  const paths = traces.length ? traces : SAMPLES;
+  const [rows, rounds] = [Number(options.rows), Number(options.rounds)];
+  const native = await Native.build();
+  if (!native) process.stderr.write('no C compiler found: the native programs are left out\n');
+  const results = [];
+  for (const path of paths) results.push(await benchTrace(path, rows, rounds, native));
+  await native?.remove();
+  print(
+    [
+      'trace',
+      'rows',
+      'scan ns',
+      'native C ns',
+      'one lane ns',
+      'with copy ns',
+      '16 lanes ns',
+      'speed of C',
+      '16 lanes / 1',
+    ],
+    results.map((r) => [
+      r.trace,
+      r.rows,
+      r.scanNs,
+      r.nativeNs,
+      r.loopNs,
+      r.feedNs,
+      r.sixteenLanesNs,
+      r.ratios.speedOfNative,
+      r.ratios.sixteenLanesTimesOne,
+    ]),
+  );
+  const nativeCaches = await NativeCaches.build();
+  const withCaches = [];
+  for (const path of paths) withCaches.push(...(await benchCaches(path, rows, rounds, nativeCaches)));
+  await nativeCaches?.remove();
+  process.stdout.write('\nwith line caches\n');
+  print(
+    ['trace', 'mapping', 'rows', 'native C ns', 'one lane ns', 'speed of C', 'equal counters'],
+    withCaches.map((r) => [r.trace, r.mapping, r.rows, r.nativeNs, r.loopNs, r.speedOfNative, r.equalCounters]),
+  );
   mkdirSync(dirname(options.output), { recursive: true });
-  const document = { version: packageVersion(), node: process.version, cpu: cpus()[0]?.model ?? 'unknown', results };
+  const document = {
+    version: packageVersion(),
+    node: process.version,
+    cpu: cpus()[0]?.model ?? 'unknown',
+    results,
+    withCaches,
+  };
   writeFileSync(options.output, `${JSON.stringify(document, null, 2)}\n`);
   process.stderr.write(`wrote ${options.output}\n`);
 }

@@ -1,14 +1,8 @@
-// The native yardstick (native.c): compiled when a C compiler is there, run on the same columns.
+// The native yardstick of replays without line caches (native.c), run on the same columns.
 
-import { execFile } from 'node:child_process';
-import { mkdtemp, open, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { type Batch } from '../../traces/batch.js';
-import { packageRoot } from '../../host/paths.js';
-
-const run = promisify(execFile);
+import { writeColumns } from './columns.js';
+import { Program } from './compile.js';
 
 /** Best times in nanoseconds per access, and the counts that every contender must share. */
 export interface NativeResult {
@@ -21,39 +15,26 @@ export interface NativeResult {
   refs: number;
 }
 
-/** A compiled yardstick in a directory of its own. */
+/** The compiled yardstick. */
 export class Native {
-  private constructor(private readonly directory: string) {}
+  private constructor(private readonly program: Program) {}
 
   /** Compiles it; null when there is no C compiler. */
   static async build(): Promise<Native | null> {
-    const directory = await mkdtemp(join(tmpdir(), 'nodewalk-bench-'));
-    const source = join(packageRoot(), 'tools/bench/native.c');
-    for (const compiler of ['cc', 'gcc', 'clang']) {
-      const built = await run(compiler, ['-O3', '-march=native', '-o', join(directory, 'native'), source]).catch(
-        () => null,
-      );
-      if (built) return new Native(directory);
-    }
-    await rm(directory, { recursive: true });
-    return null;
+    const program = await Program.build('native.c');
+    return program && new Native(program);
   }
 
   /** Hands it the columns. */
-  async load({ va, cpu, kind }: Batch): Promise<void> {
-    const file = await open(join(this.directory, 'columns'), 'w');
-    for (const column of [va, cpu, kind]) {
-      await file.writeFile(new Uint8Array(column.buffer, column.byteOffset, column.byteLength));
-    }
-    await file.close();
+  async load(columns: Batch): Promise<void> {
+    await writeColumns(this.program.columns, columns, ['va', 'cpu', 'kind']);
   }
 
   async measure(rows: number): Promise<NativeResult> {
-    const { stdout } = await run(join(this.directory, 'native'), [join(this.directory, 'columns'), String(rows), '1']);
-    return JSON.parse(stdout) as NativeResult;
+    return this.program.run<NativeResult>(String(rows), '1');
   }
 
   async remove(): Promise<void> {
-    await rm(this.directory, { recursive: true, force: true });
+    await this.program.remove();
   }
 }
