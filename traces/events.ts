@@ -19,6 +19,9 @@ export const PHASE_END = 17;
 export const MARKER = 18;
 export const OPERANDS = 19;
 
+/** First kind number of what a kernel or hypervisor does. */
+export const FIRST_SYSTEM_EVENT = 32;
+
 /** First kind number of an event; below it are fetch, load and store. */
 export const FIRST_EVENT = 16;
 

@@ -22,6 +22,10 @@ export const replay = key(
         z.enum(['demand', 'captured', 'tables']).default('demand'),
         "demand: the first touch maps a page of the policy; captured: base pages at the physical addresses of the trace; tables: the captured machine's own tables, from replay.tables",
       ),
+      events: key(
+        z.boolean().nullable().default(null),
+        'events of the trace (patches, forks, modules, ...) are expanded into what the kernel does; null: when a system is named or the mapping is tables',
+      ),
       tables: key(z.string().min(1).nullable().default(null), 'folder with a table image, for mapping tables'),
       dirty: key(
         z.enum(['set', 'tracked']).default('set'),

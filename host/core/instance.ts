@@ -54,16 +54,7 @@ interface CoreFunctions {
   setImage(lane: Pointer, home: number, copyShift: number, subtreeNode: number): void;
   addImagePart(lane: Pointer, kind: number, va: bigint, bytes: bigint, pa: bigint): void;
   bootKernel(lane: Pointer, mapped: boolean, later: boolean): void;
-  expandEvent(
-    lane: Pointer,
-    record: bigint,
-    cpu: number,
-    kind: number,
-    va: bigint,
-    arg: bigint,
-    a: bigint,
-    b: bigint,
-  ): void;
+  importKernelRoot(lane: Pointer, pa: bigint, va: bigint): void;
   violationCount(lane: Pointer, check: number): bigint;
   violationRecord(lane: Pointer, check: number): bigint;
   violationVa(lane: Pointer, check: number): bigint;
@@ -94,6 +85,20 @@ interface CoreFunctions {
   pollute(lane: number, cpu: number, bytes: bigint): void;
   replayRows(from: number, to: number): number;
   replayStatus(): number;
+  /** Events and captured table stores between rows, for all lanes (assembly/replay/replay.ts). */
+  stopAtEvents(): void;
+  runEvent(
+    record: bigint,
+    cpu: number,
+    kind: number,
+    va: bigint,
+    arg: bigint,
+    a: bigint,
+    b: bigint,
+    c: bigint,
+  ): void;
+  runTableStore(cpu: number, pa: bigint, value: bigint): void;
+  loadFromImage(pa: bigint): bigint;
   invalidate(
     lane: number,
     cpu: number,
@@ -194,6 +199,7 @@ const UNSIGNED = [
   'violationCount',
   'violationRecord',
   'violationVa',
+  'loadFromImage',
   'outcomePa',
   'outcomeEntry',
   'outcomeIpa',

@@ -7,14 +7,13 @@ import { type Core, type Pointer } from '../core/instance.js';
 import { namedRegions, policy, type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
 
-/** Gives a lane its line caches and the homes of their lines. Called once the rest of the lane is set. */
+/** Gives a lane its line caches. */
 export function setLineCaches(
   core: Core,
   lane: Pointer,
   config: Config,
   caches: Caches,
   topology: Topology,
-  trace: TraceMemory,
 ): void {
   const { l1i, l1d, l2, llc, walks, prefetchLines } = caches;
   const { latency, clockGHz } = config.machine;
@@ -26,7 +25,6 @@ export function setLineCaches(
   const remoteCacheable = llc?.remoteCacheable ?? true;
   core.setCaches(lane, latency.l2Cycles, llcCycles, walks === 'l1d', prefetchLines, inclusive, remoteCacheable);
   clustersOf(caches, topology).forEach((cluster, cpu) => core.setCluster(lane, cpu, cluster));
-  setHomes(core, lane, config, topology, trace);
 }
 
 /** The LLC of each CPU, numbered from node 0: one per node, or one for so many CPUs of a node in ascending order. */
@@ -49,9 +47,9 @@ export function clusterCount(caches: Caches, topology: Topology): number {
 }
 
 /** Which node has the text and the captured physical addresses; the range added first decides. */
-function setHomes(core: Core, lane: Pointer, config: Config, topology: Topology, trace: TraceMemory): void {
+export function setHomes(core: Core, lane: Pointer, config: Config, topology: Topology, trace: TraceMemory): void {
   const { text, textRegions } = config.memory;
-  const captured = config.replay.mapping === 'captured';
+  const captured = config.replay.mapping !== 'demand' && (config.machine.caches || config.replay.mapping === 'tables');
   if (text !== null) core.setTextPlacement(lane, ...policy(core, text));
   if (text !== null || config.replay.cold === 'text') {
     for (const { name, va, pa, bytes } of namedRegions(trace, textRegions, 'memory.textRegions')) {

@@ -17,14 +17,22 @@ import {
 } from '../config/paging.js';
 import { type Config } from '../config/schema.js';
 import { type Core, type Pointer } from '../core/instance.js';
-import { clusterCount, setLineCaches } from './caches.js';
+import { type CapturedTables } from '../tables/captured.js';
+import { clusterCount, setHomes, setLineCaches } from './caches.js';
+import { isEventful, setKernel, startKernel } from './kernel.js';
 import { namedRegions, policy, type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
 
 const LAST_ADDRESS = (1n << 64n) - 1n;
 
 /** Adds a lane for `config` to the core. The trace's regions give page rules and text their addresses. */
-export function addLane(core: Core, config: Config, topology: Topology, trace: TraceMemory): Pointer {
+export function addLane(
+  core: Core,
+  config: Config,
+  topology: Topology,
+  trace: TraceMemory,
+  capturedTables: CapturedTables | null = null,
+): Pointer {
   const { cpuNode, nodes, latencyCycles } = topology;
   checkSize(config, topology);
   const lane = core.createLane(cpuNode.length, nodes);
@@ -34,14 +42,17 @@ export function addLane(core: Core, config: Config, topology: Topology, trace: T
   setTlbs(core, lane, config, number);
   setWalkCaches(core, lane, config);
   setPages(core, lane, config, number, trace);
+  setKernel(core, lane, config, topology);
   const [data, dataNode] = policy(core, config.memory.data);
   const [tables, tableNode] = policy(core, config.memory.tables);
   core.setPlacement(lane, data, dataNode, tables, tableNode);
   const { mapping, dirty, splitPages } = config.replay;
-  const mapped = mapping === 'captured' ? core.Mapping.Captured : core.Mapping.Demand;
+  const mapped = { demand: core.Mapping.Demand, captured: core.Mapping.Captured, tables: core.Mapping.Tables }[mapping];
   core.setReplay(lane, mapped, dirty === 'tracked', splitPages, config.paging.global === 'kernel');
-  if (config.machine.caches) setLineCaches(core, lane, config, config.machine.caches, topology, trace);
+  if (config.machine.caches) setLineCaches(core, lane, config, config.machine.caches, topology);
+  setHomes(core, lane, config, topology, trace);
   core.startLane(lane);
+  startKernel(core, lane, config, topology, trace, capturedTables);
   return lane;
 }
 
@@ -75,6 +86,9 @@ function checkSize(config: Config, topology: Topology): void {
   check(tlbs, 'machine.tlb', 'TLBs and walk caches');
   check(caches, 'machine.caches', 'line caches');
 }
+
+/** log2 of the largest page that captured tables and images are looked for with. */
+const LARGEST_IMAGE_PAGE = 30;
 
 /** A page size's number in the core: its place among the sizes of the stage-1 format. */
 type SizeNumbers = (size: PageSize) => number;
@@ -139,12 +153,13 @@ function setWalkCaches(core: Core, lane: Pointer, { machine, paging }: Config): 
 function setPages(
   core: Core,
   lane: Pointer,
-  { paging, replay }: Config,
+  config: Config,
   number: SizeNumbers,
   trace: TraceMemory,
 ): void {
+  const { paging, replay } = config;
   // Captured frames are known page by page, so pages have the base size there.
-  const captured = replay.mapping === 'captured';
+  const captured = replay.mapping !== 'demand';
   const { default: fallback, rules } = captured ? { default: baseSize(paging), rules: [] } : paging.pageSize;
   const named = new Set([fallback, ...rules.map((rule) => rule.size)]);
   const largest = Math.max(...[...named].map(number));
@@ -152,7 +167,9 @@ function setPages(
   const mapped = leafSizes(paging).filter(
     ({ size, run }, i) => named.has(size) || (rules.length > 0 && run === 1 && i <= largest),
   );
-  core.setPageSizes(lane, number(fallback), mask(entrySizes(paging, mapped)));
+  // A kernel maps its image, and a captured one everything, with whatever sizes there are; 1G and larger runs hold no image.
+  const every = leafSizes(paging).filter(({ shift }) => isEventful(config) && shift <= LARGEST_IMAGE_PAGE);
+  core.setPageSizes(lane, number(fallback), mask(entrySizes(paging, [...new Set([...mapped, ...every])])));
   for (const rule of rules) {
     for (const [from, last] of stretches(rule, trace)) core.addPageRule(lane, from, last, number(rule.size));
   }

@@ -11,6 +11,8 @@ export interface TraceMemory {
   regions: TraceMetadata['regions'];
   /** Physical ranges of each node; none where the trace does not say. */
   nodes?: TraceMetadata['nodes'];
+  /** Its first event boots the kernel. */
+  boots?: boolean;
 }
 
 /** The regions of these names, each of which the trace must have; `key` is what names them. */

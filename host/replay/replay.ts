@@ -7,6 +7,7 @@ import { type ColumnName } from '../../traces/batch.js';
 import { InputError, UsageError } from '../../traces/errors.js';
 import { TraceReader } from '../../traces/reader.js';
 import { type Config } from '../config/schema.js';
+import { type CapturedTables, openCapturedTables } from '../tables/captured.js';
 import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
 import { packageVersion } from '../paths.js';
 import { machineBytes } from './machine.js';
@@ -47,7 +48,6 @@ export async function replayTrace(
     const cells = configs.map((config, index) => ({ config, topology: topologyOf(config, trace), index }));
     for (const { config } of cells) {
       requireOf(reader, config);
-      requireBuilt(config);
       if (rows > 0 && config.replay.warmup >= rows)
         throw new UsageError(
           `replay.warmup: ${config.replay.warmup} leaves nothing to count: ${path} has ${rows} records`,
@@ -56,11 +56,13 @@ export async function replayTrace(
 
     const started = performance.now();
     const columns = replayedColumns(reader.columns, configs);
-    const source = { path, columns, regions: metadata?.regions ?? [], nodes: metadata?.nodes };
+    const boots = (metadata?.source as { scenario?: string } | undefined)?.scenario === 'boot';
+    const source = { path, columns, regions: metadata?.regions ?? [], nodes: metadata?.nodes, boots };
+    const tables = await tablesOf(configs);
     const groups = grouped(cells).map((group) => ({
       group,
       replayer: new Replayer(
-        source,
+        { ...source, tables: tables.get(group[0].config.replay.tables ?? '') ?? null },
         group.map((cell) => cell.config),
         group.map((cell) => cell.topology),
         'release',
@@ -111,7 +113,7 @@ export async function replayTrace(
       trace: { path, records: rows, sha256: options.sha256 ?? null },
       config: config as unknown as Record<string, unknown>,
       ...summarizeLane(results[index], config, topology, stats, phaseNames),
-      checks: {},
+      checks: results[index].checks,
       run: {
         seconds,
         accessesPerSecond: seconds > 0 ? (rows + repeated) / seconds : 0,
@@ -135,8 +137,8 @@ const MOST_BYTES = 2 ** 30;
 function grouped(cells: readonly Cell[]): Cell[][] {
   const groups: { key: string; cells: Cell[]; bytes: number }[] = [];
   for (const cell of cells) {
-    const { phases, hot, repeat, intervals } = cell.config.replay;
-    const key = JSON.stringify([cell.topology.cpuNode.length, phases, hot, repeat, intervals]);
+    const { phases, hot, repeat, intervals, tables } = cell.config.replay;
+    const key = JSON.stringify([cell.topology.cpuNode.length, phases, hot, repeat, intervals, tables]);
     const { tlbs, caches } = machineBytes(cell.config, cell.topology);
     const bytes = tlbs + caches;
     const group = groups.findLast((other) => other.key === key);
@@ -189,13 +191,11 @@ export function requireOf({ path, columns, metadata }: TraceFacts, { replay }: C
     throw new UsageError(`replay.phases: ${path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
 }
 
-/** Throws for what a configuration may say and the replay does not do. */
-function requireBuilt({ replay, system }: Config): void {
-  const missing = (key: string, value: unknown) =>
-    new UsageError(`${key}: ${value} is not in this version of nodewalk`);
-  if (replay.mapping === 'tables') throw missing('replay.mapping', 'tables');
-  if (replay.checks) throw missing('replay.checks', true);
-  if (system.name !== 'none') throw missing('system.name', system.name);
+/** The captured tables that configurations walk, by folder. */
+async function tablesOf(configs: readonly Config[]): Promise<Map<string, CapturedTables>> {
+  const folders = configs.flatMap(({ replay }) => (replay.mapping === 'tables' ? [replay.tables!] : []));
+  const opened = [...new Set(folders)].map(async (folder) => [folder, await openCapturedTables(folder)] as const);
+  return new Map(await Promise.all(opened));
 }
 
 /** Bytes that are hashed before others get their turn. */

@@ -11,7 +11,10 @@ import { type Config } from '../config/schema.js';
 import { type Build, type Core, instantiateCore, type Pointer } from '../core/instance.js';
 import { type Counters, difference, total } from './counters.js';
 import { type IntervalCounters, Intervals } from './intervals.js';
+import { Events, recordsIn, type Rows, TableChanges } from './between.js';
+import { isEventful } from './kernel.js';
 import { addLane } from './machine.js';
+import { type CapturedTables } from '../tables/captured.js';
 import { type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
 
@@ -31,13 +34,25 @@ export interface LaneResult {
   phases: PhaseCounters[];
   /** Of replay.intervals rows each; empty where it is null. */
   intervals: IntervalCounters[];
-  /** Table bytes by node. */
+  /** Table bytes by node, those of them that only copies of tables take, and bytes of copied text and data. */
   tableBytes: number[];
+  replicaTableBytes: number[];
+  replicaBytes: number[];
+  /** Invariants that are checked; empty without replay.checks. */
+  checks: Record<string, Violations>;
+}
+
+/** How often an invariant was broken; of the first time the record of the event, the address and the CPU. */
+export interface Violations {
+  violations: number;
+  first: { record: number; va: string; cpu: number } | null;
 }
 
 /** What the lanes of an instance share besides the rows. */
 export interface ReplaySource extends TraceMemory {
   columns: readonly ColumnName[];
+  /** The page tables that lanes with replay.mapping: tables walk. */
+  tables?: CapturedTables | null;
 }
 
 /** Bytes of a phase's rows that are kept to replay them again. */
@@ -70,34 +85,31 @@ interface Phase {
   begin: Counters[] | null;
 }
 
-/** The rows [from, to) of the trace. */
-export interface Rows {
+/** The rows [from, to) of the trace, of which the first is a record of this number. */
+export interface Stretch {
   from: number;
   to: number;
-}
-
-/** Rows in a row of the trace, few enough for the core's buffers. */
-interface Chunk {
-  batch: Batch;
-  /** Rows of the trace before it. */
-  first: number;
 }
 
 /** The open phase, where it is replayed more than once. */
 interface Again {
   phase: Phase;
-  /** Its begin row. */
+  /** Its begin row, and the number of its record. */
   row: number;
+  record: number;
   passes: number;
+  /** The record that comes next where its rows are read again. */
+  next: number;
   /** Its rows of the chunks before the present one; null when they are too many. */
-  kept: Chunk[] | null;
+  kept: Rows[] | null;
   keptBytes: number;
 }
 
 /** Those of a trace's columns that the configurations read. */
 export function replayedColumns(columns: readonly ColumnName[], configs: readonly Config[]): ColumnName[] {
   const unread = new Set<ColumnName>(columns.filter((name) => !Object.values<ColumnName>(REPLAYED).includes(name)));
-  if (configs.every(({ replay }) => replay.mapping !== 'captured')) unread.add('pa');
+  if (configs.every(({ replay }) => replay.mapping === 'demand')) unread.add('pa');
+  if (configs.some(isEventful)) unread.delete('arg');
   if (configs.every(({ replay }) => !replay.splitPages)) unread.add('size');
   return columns.filter((name) => !unread.has(name));
 }
@@ -124,8 +136,11 @@ export class Replayer {
   /** The batch in the core's buffers. */
   private inCore: Batch | null = null;
   private bytes: Uint8Array;
-  /** Rows of the trace before the present chunk. */
+  private readonly events: Events | null;
+  private readonly changes: TableChanges | null;
+  /** Rows of the trace before the present chunk, and records. */
   private rows = 0;
+  private records = 0;
   /** Rows that were replayed again. */
   private repeated = 0;
 
@@ -144,7 +159,10 @@ export class Replayer {
         const rowBytes = ROW_BYTES[name];
         return { name, rowBytes, at: core.attachColumn(core.Column[member], BATCH_ROWS * rowBytes) };
       });
-    this.lanes = configs.map((config, i) => addLane(core, config, topologies[i], source));
+    // The image of the tables is there before the lanes that take them over.
+    this.changes = source.tables ? new TableChanges(core, source.tables) : null;
+    this.lanes = configs.map((config, i) => addLane(core, config, topologies[i], source, source.tables));
+    this.events = configs.some(isEventful) ? new Events(core) : null;
     this.cpus = topologies[0].cpuNode.length;
     this.selected = configs[0].replay.phases ? new Set(configs[0].replay.phases) : null;
     this.warmups = configs
@@ -174,10 +192,10 @@ export class Replayer {
    * Replays a batch; every step is the beginning of one more pass over a phase that ends in it. Where a step names rows (`from`
    * is below `to`), these are no longer kept: give them to `reread` before the next step.
    */
-  *steps(batch: Batch): Generator<Rows, void> {
+  *steps(batch: Batch): Generator<Stretch, void> {
     for (let from = 0; from < batch.rows; from += BATCH_ROWS) {
       const rows = sliceBatch(batch, this.source.columns, from, Math.min(batch.rows, from + BATCH_ROWS));
-      yield* this.chunk({ batch: rows, first: this.rows });
+      yield* this.chunk({ batch: rows, first: this.rows, firstRecord: this.records });
     }
   }
 
@@ -185,12 +203,14 @@ export class Replayer {
   reread(batch: Batch, first: number): void {
     for (let from = 0; from < batch.rows; from += BATCH_ROWS) {
       const rows = sliceBatch(batch, this.source.columns, from, Math.min(batch.rows, from + BATCH_ROWS));
-      this.repeat({ batch: rows, first: first + from }, 0, rows.rows);
+      this.repeat({ batch: rows, first: first + from, firstRecord: this.again!.next }, 0, rows.rows);
+      this.again!.next += recordsIn(rows, rows.rows);
     }
   }
 
   /** Ends the replay: open phases count up to here. */
   finish(): LaneResult[] {
+    this.events?.settle();
     if (this.again) throw this.endless(this.again);
     for (const phase of this.open.keys()) this.endPhase(phase);
     // A warm-up that the trace did not reach the end of leaves nothing to count.
@@ -199,6 +219,7 @@ export class Replayer {
       counters: this.counters(lane),
       phases: [...this.phases.values()].map(({ phase, cpu, counted }) => ({ phase, cpu, counters: counted[lane] })),
       intervals: this.intervals?.of(lane, this.rows) ?? [],
+      ...this.kernelResult(lane),
       tableBytes: Array.from({ length: this.topologies[lane].nodes }, (_, node) =>
         Number(this.core.tableBytesOf(this.lanes[lane], node)),
       ),
@@ -206,7 +227,7 @@ export class Replayer {
   }
 
   /** Replays the next chunk of the trace. */
-  private *chunk(chunk: Chunk): Generator<Rows, void> {
+  private *chunk(chunk: Rows): Generator<Stretch, void> {
     const { rows } = chunk.batch;
     let row = 0;
     while (this.warmups.length > 0 && this.warmups[0].row < this.rows + rows) {
@@ -218,6 +239,7 @@ export class Replayer {
     yield* this.replay(chunk, row, rows);
     if (this.again) this.keep(this.again, chunk);
     this.rows += rows;
+    this.records += recordsIn(chunk.batch, rows);
   }
 
   /** Puts a batch into the core's buffers. */
@@ -243,7 +265,7 @@ export class Replayer {
   }
 
   /** Replays the rows [row, end) of a chunk. */
-  private *replay(chunk: Chunk, row: number, end: number): Generator<Rows, void> {
+  private *replay(chunk: Rows, row: number, end: number): Generator<Stretch, void> {
     const { kind } = chunk.batch;
     while (row < end) {
       if (this.selected && !this.inSelected()) {
@@ -257,8 +279,18 @@ export class Replayer {
   }
 
   /** Lets the core replay rows up to a phase row, the end of an interval or `end`; returns where it stopped. */
-  private run({ batch, first }: Chunk, row: number, end: number): number {
-    const limit = this.intervals && !this.frozen ? Math.min(end, this.intervals.enter(first + row) - first) : end;
+  private run(rows: Rows, row: number, end: number): number {
+    const { batch, first } = rows;
+    let limit = this.intervals && !this.frozen ? Math.min(end, this.intervals.enter(first + row) - first) : end;
+    if (this.events?.take(rows, row)) limit = row + 1;
+    else if (this.changes) {
+      let next = this.changes.nextRow(rows, row);
+      if (next <= row) {
+        this.changes.apply(rows, row);
+        next = this.changes.nextRow(rows, row);
+      }
+      limit = Math.min(limit, next);
+    }
     this.attach(batch);
     const stop = this.core.replayRows(row, limit);
     const status = this.core.replayStatus();
@@ -278,7 +310,8 @@ export class Replayer {
   }
 
   /** Replays the begin row of a phase, which is part of it, after what makes the machine cold. */
-  private beginRow(chunk: Chunk, row: number): number {
+  private beginRow(chunk: Rows, row: number): number {
+    this.events?.settle();
     const { batch, first } = chunk;
     const number = Number(batch.va[row]);
     const cpu = batch.cpu[row];
@@ -289,14 +322,16 @@ export class Replayer {
     if (passes > 1 && this.open.size > 0) throw this.nested([...this.open.keys()][0], first + row, number);
     if (!this.open.has(number)) {
       const phase = this.beginPhase(number, cpu);
-      if (passes > 1) this.again = { phase, row: first + row, passes, kept: [], keptBytes: 0 };
+      const record = chunk.firstRecord + recordsIn(batch, row);
+      if (passes > 1) this.again = { phase, row: first + row, record, next: record, passes, kept: [], keptBytes: 0 };
       this.beginPass(phase, 0);
     }
     return this.run(chunk, row, row + 1);
   }
 
   /** Replays the end row of a phase, which is part of it, and the further passes. */
-  private *endRow(chunk: Chunk, row: number): Generator<Rows, number> {
+  private *endRow(chunk: Rows, row: number): Generator<Stretch, number> {
+    this.events?.settle();
     const number = Number(chunk.batch.va[row]);
     const next = this.run(chunk, row, row + 1);
     if (this.again?.phase.phase === number) yield* this.passAgain(this.again, chunk, next);
@@ -305,10 +340,12 @@ export class Replayer {
   }
 
   /** The passes behind the first over a phase that ends in a chunk, before its row `end`. */
-  private *passAgain(again: Again, chunk: Chunk, end: number): Generator<Rows, void> {
+  private *passAgain(again: Again, chunk: Rows, end: number): Generator<Stretch, void> {
     const { phase, row, passes, kept } = again;
     for (let pass = 1; pass < passes; pass++) {
       this.beginPass(phase, pass);
+      this.changes?.rewind(again.record);
+      again.next = again.record;
       yield { from: row, to: kept ? row : chunk.first };
       for (const before of kept ?? []) this.repeat(before, 0, before.batch.rows);
       this.repeat(chunk, Math.max(0, row - chunk.first), end);
@@ -317,7 +354,7 @@ export class Replayer {
   }
 
   /** Replays rows of a phase again, of which the core stops at the first and the last. */
-  private repeat(chunk: Chunk, from: number, to: number): void {
+  private repeat(chunk: Rows, from: number, to: number): void {
     for (let row = from; row < to;) row = this.run(chunk, row, to);
     this.repeated += to - from;
   }
@@ -339,17 +376,18 @@ export class Replayer {
   }
 
   /** Keeps the rows of a phase that goes on behind a chunk. */
-  private keep(again: Again, { batch, first }: Chunk): void {
+  private keep(again: Again, { batch, first, firstRecord }: Rows): void {
     const from = Math.max(0, again.row - first);
     const rowBytes = this.attached.reduce((sum, column) => sum + column.rowBytes, 0);
     again.keptBytes += (batch.rows - from) * rowBytes;
     if (again.keptBytes > this.mostKeptBytes) again.kept = null;
     if (!again.kept) return;
-    const names = this.attached.map(({ name }) => name);
+    const names: ColumnName[] = this.attached.map(({ name }) => name);
+    if (batch.arg) names.push('arg');
     const rows = sliceBatch(batch, names, from, batch.rows);
     // The memory of a batch is used again for a later one.
     for (const name of names) Object.assign(rows, { [name]: rows[name]!.slice() });
-    again.kept.push({ batch: rows, first: first + from });
+    again.kept.push({ batch: rows, first: first + from, firstRecord: firstRecord + recordsIn(batch, from) });
   }
 
   private beginPhase(phase: number, cpu: number): Phase {
@@ -371,6 +409,22 @@ export class Replayer {
     this.open.delete(phase);
     entry.counted = entry.counted.map((sum, lane) => total(sum, difference(this.counters(lane), entry.begin![lane])));
     entry.begin = null;
+  }
+
+  private kernelResult(lane: number): Pick<LaneResult, 'replicaTableBytes' | 'replicaBytes' | 'checks'> {
+    const { core } = this;
+    const pointer = this.lanes[lane];
+    const byNode = (bytesOf: (lane: Pointer, node: number) => bigint) =>
+      Array.from({ length: this.topologies[lane].nodes }, (_, node) => Number(bytesOf(pointer, node)));
+    const checks: Record<string, Violations> = {};
+    for (const [name, check] of Object.entries(core.Check)) {
+      if (name === 'Count' || !this.configs[lane].replay.checks || !isEventful(this.configs[lane])) continue;
+      const violations = Number(core.violationCount(pointer, check));
+      const va = `0x${core.violationVa(pointer, check).toString(16)}`;
+      const first = { record: Number(core.violationRecord(pointer, check)), va, cpu: core.violationCpu(pointer, check) };
+      checks[name[0].toLowerCase() + name.slice(1)] = { violations, first: violations > 0 ? first : null };
+    }
+    return { replicaTableBytes: byNode(core.replicaTableBytesOf), replicaBytes: byNode(core.replicaBytesOf), checks };
   }
 
   private allCounters(): Counters[] {

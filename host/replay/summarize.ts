@@ -25,7 +25,7 @@ const NO_MAINTENANCE = { tlbi: {}, ipi: {}, trap: 0, barrier: 0, rootWrite: 0, s
 
 /** The sums of one lane's counters. `phaseNames` gives names to phase numbers. */
 export function summarizeLane(
-  { counters, phases, intervals, tableBytes }: LaneResult,
+  { counters, phases, intervals, tableBytes, replicaTableBytes, replicaBytes }: LaneResult,
   config: Config,
   topology: Topology,
   stats: CoreEnum,
@@ -36,15 +36,16 @@ export function summarizeLane(
   const groups = (from: Counters, cpus: number[]) => layout.groups(cpus.map((cpu) => layout.flat(from, cpu)));
   // CPUs that did nothing say nothing: a machine of 160 CPUs may replay a trace of four.
   const active = every.filter((cpu) => layout.flat(counters, cpu).some(([, n]) => n !== 0));
-  const withTable = (counted: Groups, bytes: number) => {
-    return { ...counted, table: { bytes, replicaBytes: 0, purpose: { tables: bytes }, ...counted.table } };
+  const sum = (bytes: number[]) => bytes.reduce((total, n) => total + n, 0);
+  const withTable = (counted: Groups, nodes: number[]) => {
+    const of = (bytes: number[]) => sum(nodes.map((node) => bytes[node]));
+    const replicaTables = of(replicaTableBytes);
+    const purpose = { tables: of(tableBytes) - replicaTables, replicaTables };
+    return { ...counted, table: { bytes: of(tableBytes), replicaBytes: of(replicaBytes), purpose } };
   };
   const stretches = intervals.map(({ from, to, counters }) => ({ from, to, ...groups(counters, every) }));
   return {
-    totals: withTable(
-      groups(counters, every),
-      tableBytes.reduce((sum, bytes) => sum + bytes, 0),
-    ),
+    totals: withTable(groups(counters, every), [...tableBytes.keys()]),
     phases: phases.map((phase) => {
       const { cycles, ...rest } = groups(phase.counters, every);
       const own = groups(phase.counters, [phase.cpu]).cycles.total;
@@ -52,9 +53,9 @@ export function summarizeLane(
       return { phase: phase.phase, name, cpu: phase.cpu, ...rest, cycles: { ...cycles, own } };
     }),
     cpus: active.map((cpu) => ({ cpu, node: topology.cpuNode[cpu], ...groups(counters, [cpu]) })),
-    nodes: tableBytes.map((bytes, node) => {
+    nodes: tableBytes.map((_, node) => {
       const own = every.filter((cpu) => topology.cpuNode[cpu] === node);
-      return { node, ...withTable(groups(counters, own), bytes) };
+      return { node, ...withTable(groups(counters, own), [node]) };
     }),
     ...(config.replay.intervals === null ? {} : { intervals: stretches }),
   };

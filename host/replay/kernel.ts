@@ -1,0 +1,111 @@
+// Describes a lane's kernel to the core: which system it is, its options and costs, its image, and captured page tables.
+
+import { UsageError } from '../../traces/errors.js';
+import { type Config } from '../config/schema.js';
+import { type Core, type Pointer } from '../core/instance.js';
+import { type CapturedTables } from '../tables/captured.js';
+import { type TraceMemory } from './placement.js';
+import { type Topology } from './topology.js';
+
+/** Whether the events of a trace are expanded in this configuration. */
+export function isEventful({ system, replay }: Config): boolean {
+  return replay.events ?? (system.name !== 'none' || replay.mapping === 'tables');
+}
+
+/** Parts of the image by the names of a trace's regions, in the order of their addresses in Linux; each kind of the core's Part. */
+const PARTS: Readonly<Record<string, string>> = {
+  text: 'Text',
+  rodata: 'Rodata',
+  'ro-after-init': 'RoAfterInit',
+  init: 'Init',
+  data: 'Data',
+  bss: 'Data',
+};
+
+const UNKNOWN_ADDRESS = (1n << 64n) - 1n;
+
+/** Gives a lane its kernel; before anything is mapped. The rest of the lane is set, but not started. */
+export function setKernel(core: Core, lane: Pointer, config: Config, topology: Topology): void {
+  if (!isEventful(config)) return;
+  const { system, machine, replay } = config;
+  const arm = config.paging.format === 'arm64';
+  const { TextX86, TextArm, HostStage2 } = core.System;
+  const kind = system.name === 'host-stage2' ? HostStage2 : arm ? TextArm : TextX86;
+  // On arm64 the series do not replicate a kernel that moved its image.
+  const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
+  core.setSystem(lane, kind, replicates, options(core, config), faults(core, config), replay.checks);
+  const { costs, mlp } = machine;
+  const exit = system.vhe ? costs.exitVhe : costs.exitNvhe;
+  const stated = { ...costs, exit, overlap: mlp.data * 256 } as Record<string, number>;
+  for (const [name, cost] of Object.entries(core.Cost)) {
+    if (name !== 'Count') core.setCost(lane, cost, Math.round(stated[name[0].toLowerCase() + name.slice(1)]));
+  }
+}
+
+function options(core: Core, { system }: Config): number {
+  const stated: Record<string, boolean> = {
+    Kpti: system.kpti,
+    Cnp: system.cnp,
+    Rodata: system.rodata,
+    Modules: system.modules,
+    RoProtect: system.roProtect,
+    SyncImageUnmap: system.syncImageUnmap,
+    PatchHvc: system.patch === 'hvc',
+    LazyFill: system.fill === 'lazy',
+    FullTables: system.s2Mode === 'full',
+    TextPages: system.textS2Leaf === 'page',
+    Vhe: system.vhe,
+    PoolNode0: system.s2PoolNode === 'node0',
+  };
+  return Object.entries(stated).reduce((bits, [name, on]) => bits | (on ? core.Option[name] : 0), 0);
+}
+
+function faults(core: Core, { system }: Config): number {
+  const named = system.inject.map((name) => core.Fault[pascalCase(name)]);
+  // Roots that differ, marked as common to CPUs that share TLB entries over nodes.
+  if (system.cnp && system.cnpDomain === 'all') named.push(core.Fault.CnpAcrossNodes);
+  return named.reduce((bits, bit) => bits | bit, 0);
+}
+
+const pascalCase = (name: string) => name.replace(/(^|-)([a-z])/g, (_, _dash, letter: string) => letter.toUpperCase());
+
+/** Where the image, its copies and the tables come from; once the lane is started and before the first row. */
+export function startKernel(
+  core: Core,
+  lane: Pointer,
+  config: Config,
+  topology: Topology,
+  trace: TraceMemory,
+  tables: CapturedTables | null,
+): void {
+  if (!isEventful(config)) return;
+  const { system, memory, replay } = config;
+  const regions = trace.regions
+    .filter(({ name, bytes }) => name in PARTS && bytes > 0)
+    .sort((a, b) => (BigInt(a.va) < BigInt(b.va) ? -1 : 1));
+  const text = regions.find(({ name }) => name === 'text');
+  if (system.name !== 'none' && !text)
+    throw new UsageError(
+      `system.name: ${trace.path} does not say where the kernel's text is (region "text"), which ${system.name} copies; convert the capture with --meta that names it`,
+    );
+  const placed = typeof memory.text === 'object' && memory.text !== null ? memory.text.node : null;
+  const home = placed ?? text?.node ?? 0;
+  if (home >= topology.nodes)
+    throw new UsageError(
+      `machine.nodes: the kernel of ${trace.path} is on node ${home}, and the machine has the nodes 0 to ${topology.nodes - 1}; use more nodes or memory.text: { node: 0 }`,
+    );
+  const arm = config.paging.format === 'arm64';
+  const align = { '4K': 12, '64K': 16, '2M': 21 }[system.replicaAlign ?? (arm ? '4K' : '2M')];
+  const subtree = { local: -1, node0: 0, last: topology.nodes - 1 }[system.subtreeNode];
+  core.setImage(lane, home, align, subtree);
+  const known = replay.mapping !== 'demand';
+  for (const { name, va, pa, bytes } of regions) {
+    const frame = known && pa !== null ? BigInt(pa) : UNKNOWN_ADDRESS;
+    core.addImagePart(lane, core.Part[PARTS[name]], BigInt(va), BigInt(bytes), frame);
+  }
+  if (replay.mapping === 'tables' && tables) {
+    core.importKernelRoot(lane, tables.segments[0].kernelRoot, BigInt(text?.va ?? UNKNOWN_ADDRESS));
+  }
+  // A trace that boots replicates when its boot event says so.
+  core.bootKernel(lane, replay.mapping === 'tables', trace.boots === true);
+}
