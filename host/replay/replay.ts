@@ -11,7 +11,7 @@ import { type CapturedTables, openCapturedTables } from '../tables/captured.js';
 import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
 import { packageVersion } from '../paths.js';
 import { machineBytes } from './machine.js';
-import { type LaneResult, replayedColumns, Replayer } from './replayer.js';
+import { type LaneResult, MOST_KEPT_BYTES, replayedColumns, Replayer } from './replayer.js';
 import { summarizeLane } from './summarize.js';
 import { type Topology, topologyOf } from './topology.js';
 
@@ -59,14 +59,16 @@ export async function replayTrace(
     const boots = (metadata?.source as { scenario?: string } | undefined)?.scenario === 'boot';
     const source = { path, columns, regions: metadata?.regions ?? [], nodes: metadata?.nodes, boots };
     const tables = await tablesOf(configs);
-    const groups = grouped(cells).map((group) => ({
+    const parts = grouped(cells);
+    const keptBytes = (options.keptBytes ?? MOST_KEPT_BYTES) / parts.length;
+    const groups = parts.map((group) => ({
       group,
       replayer: new Replayer(
         { ...source, tables: tables.get(group[0].config.replay.tables ?? '') ?? null },
         group.map((cell) => cell.config),
         group.map((cell) => cell.topology),
         'release',
-        options.keptBytes,
+        keptBytes,
       ),
     }));
     const stats = groups[0].replayer.core.Stat;
@@ -186,9 +188,13 @@ export function requireOf({ path, columns, metadata }: TraceFacts, { replay }: C
   if (replay.mapping === 'captured' && !columns.includes('pa')) throw missing('pa', 'replay.mapping: captured');
   if (replay.splitPages && !columns.includes('size')) throw missing('size', 'replay.splitPages: true');
   const known = new Set((metadata?.phases ?? []).map(({ number }) => number));
-  const unknown = replay.phases?.find((phase) => known.size > 0 && !known.has(phase));
-  if (unknown !== undefined)
-    throw new UsageError(`replay.phases: ${path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
+  const named = (key: string, phases: readonly number[]) => {
+    const unknown = phases.find((phase) => known.size > 0 && !known.has(phase));
+    if (unknown !== undefined)
+      throw new UsageError(`${key}: ${path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
+  };
+  named('replay.phases', replay.phases ?? []);
+  if (typeof replay.repeat === 'object') named('replay.repeat', Object.keys(replay.repeat).map(Number));
 }
 
 /** The captured tables that configurations walk, by folder. */

@@ -44,6 +44,7 @@ const hex = (address: bigint) => `0x${address.toString(16)}`;
 function metadataOf({ nodes, ranges, regions }: TraceContext) {
   return {
     nodes: Array.from({ length: nodes }, (_, node) => ({
+      node,
       ranges: ranges.filter((range) => range.node === node).map(({ from, to }) => ({ from: hex(from), to: hex(to) })),
     })),
     regions: regions.map(({ name, va, bytes }) => {

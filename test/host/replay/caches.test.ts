@@ -1,5 +1,6 @@
 // Line caches as a configuration gives them to the core: homes and clusters, cold and polluted passes, and their place in a summary.
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { resolveConfig } from '../../../host/config/load.js';
 import { type Config } from '../../../host/config/schema.js';
@@ -10,6 +11,10 @@ import { machineBytes } from '../../../host/replay/machine.js';
 import { replayTrace } from '../../../host/replay/replay.js';
 import { type LaneResult, Replayer, type ReplaySource } from '../../../host/replay/replayer.js';
 import { topologyOf } from '../../../host/replay/topology.js';
+import { FETCH_LINE_MISSES, MEMORY_LINES, REMOTE_LINES } from '../../../host/report/metrics.js';
+import { flatten } from '../../../host/results/summary.js';
+import { summaryText } from '../../../host/results/text.js';
+import { unitOf } from '../../../host/results/units.js';
 import { InputError, UsageError } from '../../../traces/errors.js';
 import { PHASE_BEGIN, PHASE_END } from '../../../traces/events.js';
 import { metadataWith, type TraceMetadata } from '../../../traces/metadata.js';
@@ -277,8 +282,15 @@ test('a summary has the caches of the machine, and latencies divided by what ove
     { from: 2, to: 4, access: { fetch: 0, load: 1, event: 1 }, cycles: { fetch: 0, data: 100, walk: 100 } },
   ]);
 
+  // Seven lines from memory, one of them remote; 2 accesses, 1 instruction.
+  const flat = flatten(summary.totals);
+  expect([FETCH_LINE_MISSES, MEMORY_LINES, REMOTE_LINES].map(({ value }) => value(flat))).toEqual([1000, 3500, 1 / 7]);
+  expect(summaryText(summary)).toMatch(/^l1d cache misses +1 of 1 accesses/m);
+  expect(summaryText(summary)).toMatch(/^lines from memory +7, 1 remote$/m);
+
   const [bare] = await replayTrace(path, [resolveConfig({ machine: { cpuNode: [0, 1] } }, 'test')]);
   expect([bare.totals.cache, bare.intervals]).toEqual([{}, undefined]);
+  expect(MEMORY_LINES.value(flatten(bare.totals))).toBeNull();
 });
 
 test('what a configuration may say and the replay does not do is refused', async () => {
@@ -288,4 +300,44 @@ test('what a configuration may say and the replay does not do is refused', async
   await refused({ replay: { checks: true } }).toThrow(/replay\.checks: true is not in this version/);
   await refused({ replay: { mapping: 'tables', tables: join('a', 'b') } }).toThrow(/replay\.mapping: tables is not/);
   await refused({ system: { name: 'text-replication' } }).toThrow(/system\.name: text-replication is not/);
+});
+
+test('a phase that is repeated counts as if its rows stood there as often', () => {
+  const address = fc.tuple(fc.integer({ min: 0, max: 5 }), fc.integer({ min: 0, max: 6 }));
+  const access = fc
+    .tuple(fc.constantFrom('fetch', 'load', 'store'), address, fc.integer({ min: 0, max: 1 }))
+    .map(([kind, [page, line], cpu]) => row(kind, page * 0x1000 + line * 64, cpu));
+  const some = fc.array(access, { maxLength: 40 });
+  const doc = (replay: object) => ({
+    machine: {
+      ...machine({
+        l2: { sets: 1, ways: 4 },
+        llc: { sets: 3, ways: 4, inclusive: true },
+        prefetchLines: 1,
+        walks: 'l1d',
+      }),
+      tlb: { l1i: { sets: 1, ways: 2 }, l1d: { sets: 2, ways: 1 }, l2: { sets: 1, ways: 4 } },
+      walkCaches: { pde: 1, pdpte: 1, pml4e: 1 },
+    },
+    replay,
+  });
+  fc.assert(
+    fc.property(some, some, some, fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 3 }), (a, b, c, n, w) => {
+      const phase = [row('begin', 1), ...b, row('end', 1)];
+      const unrolled = (passes: number) => Array<Row[]>(passes).fill(phase).flat();
+      const once = (passes: number, after: Row[]) => replay([...a, ...unrolled(passes), ...after], [doc({})])[0];
+      const [repeated] = replay([...a, ...phase, ...c], [doc({ repeat: n })]);
+      expect(repeated).toEqual(once(n, c));
+      const [hot] = replay([...a, ...phase, ...c], [doc({ hot: w, repeat: n })]);
+      const [cold, all] = [once(w, []), once(w + n, [])];
+      const counted = all.phases[0].counters.map((sum, i) => sum - cold.phases[0].counters[i]);
+      expect(hot.phases[0].counters).toEqual(counted);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('counters of line caches are accesses and lines', () => {
+  expect(unitOf('cache.llc.fetch.miss')).toBe('accesses');
+  expect(['cache.prefetch.lines', 'cache.llc.backInvalidated'].map(unitOf)).toEqual(['lines', 'lines']);
 });
