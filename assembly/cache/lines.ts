@@ -42,14 +42,30 @@ export function has(set: usize, bytes: u32, key: u64): bool {
   return v128.any_true(any);
 }
 
-/** Looks for a line; a hit becomes the most recent entry. Returns the entry, 0 on a miss. */
+/** What becomes of a pair of entries when a line moves to the front, `above` being the pair before it: see touch. */
+// @ts-ignore: decorator
+@inline
+function moved(above: v128, here: v128, match: v128, found: v128): v128 {
+  const before = v128.or(found, i64x2.shuffle(i64x2.splat(0), match, 0, 2));
+  return v128.bitselect(here, i64x2.shuffle(above, here, 1, 2), before);
+}
+
+/** All ones when the line was found up to a pair. */
+// @ts-ignore: decorator
+@inline
+function foundWith(found: v128, match: v128): v128 {
+  return v128.or(found, v128.or(match, i64x2.shuffle(match, match, 1, 0)));
+}
+
+/**
+ * Looks for a line; a hit becomes the most recent entry. Returns the entry, 0 on a miss. Does not branch on where the line is found, which cannot
+ * be predicted: entry i keeps its place if the line came before it, else it takes the place of i - 1.
+ */
 export function touch(set: usize, bytes: u32, key: u64): u64 {
   const first = load<u64>(set);
   if ((first & ~FLAGS) == key) return first;
+  if (bytes == 64) return touchEight(set, key);
   if (!has(set, bytes, key)) return 0;
-
-  // Does not branch on where the line is found, which cannot be predicted: entry i keeps its place if the line came before
-  // it, else it takes the place of i - 1.
   const wanted = i64x2.splat(key);
   const bits = i64x2.splat(~FLAGS);
   const end = set + bytes;
@@ -59,14 +75,41 @@ export function touch(set: usize, bytes: u32, key: u64): u64 {
   for (let at = set; at < end; at += 16) {
     const here = v128.load(at);
     const match = i64x2.eq(v128.and(here, bits), wanted);
-    const before = v128.or(found, i64x2.shuffle(i64x2.splat(0), match, 0, 2));
-    v128.store(at, v128.bitselect(here, i64x2.shuffle(above, here, 1, 2), before));
+    v128.store(at, moved(above, here, match, found));
     entry = v128.or(entry, v128.and(here, match));
-    found = v128.or(found, v128.or(match, i64x2.shuffle(match, match, 1, 0)));
+    found = foundWith(found, match);
     above = here;
   }
   const hit = i64x2.extract_lane(entry, 0) | i64x2.extract_lane(entry, 1);
   store<u64>(set, hit);
+  return hit;
+}
+
+/** The same for sets of eight ways, the most frequent, whose entries fit the registers. */
+// @ts-ignore: decorator
+@inline
+function touchEight(set: usize, key: u64): u64 {
+  const wanted = i64x2.splat(key);
+  const bits = i64x2.splat(~FLAGS);
+  const none = i64x2.splat(0);
+  const a = v128.load(set);
+  const b = v128.load(set, 16);
+  const c = v128.load(set, 32);
+  const d = v128.load(set, 48);
+  const inA = i64x2.eq(v128.and(a, bits), wanted);
+  const inB = i64x2.eq(v128.and(b, bits), wanted);
+  const inC = i64x2.eq(v128.and(c, bits), wanted);
+  const inD = i64x2.eq(v128.and(d, bits), wanted);
+  if (!v128.any_true(v128.or(v128.or(inA, inB), v128.or(inC, inD)))) return 0;
+  const entry = v128.or(v128.or(v128.and(a, inA), v128.and(b, inB)), v128.or(v128.and(c, inC), v128.and(d, inD)));
+  const hit = i64x2.extract_lane(entry, 0) | i64x2.extract_lane(entry, 1);
+  const byA = foundWith(none, inA);
+  const byB = foundWith(byA, inB);
+  const byC = foundWith(byB, inC);
+  v128.store(set, i64x2.replace_lane(moved(none, a, inA, none), 0, hit));
+  v128.store(set, moved(a, b, inB, byA), 16);
+  v128.store(set, moved(b, c, inC, byB), 32);
+  v128.store(set, moved(c, d, inD, byC), 48);
   return hit;
 }
 
