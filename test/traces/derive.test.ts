@@ -165,7 +165,7 @@ describe('a capture with its page-table stores', () => {
     expect(metadata.counts.event).toBe(1 + expected.length + operands);
   });
 
-  it('keeps the captured rows as they are without --derive, in the same order', async () => {
+  it('keeps the captured rows as they are without the events, in the same order', async () => {
     const trace = forkCapture('same');
     const plain = (await converted(trace, { derive: false })).rows;
     const { rows } = await converted(trace);
