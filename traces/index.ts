@@ -15,4 +15,6 @@ export { MACHINES } from './machines.js';
 export { convert, type Converted, type ConvertOptions } from './convert.js';
 export { countRows, noRows, type RowCounts } from './counts.js';
 export { inspect, type PageCounts, type PhaseInfo, type TraceInfo } from './info.js';
+export { readSnapshots, type Snapshot, type SnapshotPage } from './derive/snapshot.js';
+export { readTableStores, TableStores } from './derive/stores.js';
 export { writeWhole } from './files.js';

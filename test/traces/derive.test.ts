@@ -160,12 +160,12 @@ describe('a capture with its page-table stores', () => {
       // User rows 1, 8, 12, 18 and 19, of which 19 is at a page of nobody.
       ...{ userRows: 5, explained: 4, switchVa: null },
     });
-    // 13 events, six of them with a row of further operands (3 switches, 2 unmaps, ... each with one): counted as rows.
+    // Rows of events: the marker, the 13 derived ones, and one more for each that has more than two operands.
     const operands = expected.filter((line) => line.split(' ').length > 6).length;
     expect(metadata.counts.event).toBe(1 + expected.length + operands);
   });
 
-  it('keeps the captured rows as they are without --derive, in the same order', async () => {
+  it('keeps the captured rows as they are without the events, in the same order', async () => {
     const trace = forkCapture('same');
     const plain = (await converted(trace, { derive: false })).rows;
     const { rows } = await converted(trace);
