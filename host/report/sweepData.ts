@@ -1,8 +1,15 @@
 // What a sweep's report is drawn from: the manifest and every finished cell's summary, counters flat, each cell with
-// its baseline (the cell of the same trace that has the baseline's varied values).
+// its baseline.
 
 import { InputError } from '../../traces/errors.js';
-import { type Manifest, MANIFEST_FILE, type ManifestTrace, readCell, readManifest } from '../results/manifest.js';
+import {
+  type Manifest,
+  MANIFEST_FILE,
+  type ManifestCell,
+  type ManifestTrace,
+  readCell,
+  readManifest,
+} from '../results/manifest.js';
 import { type Flat, flatten, type Gain, gain, phaseGain, type Summary } from '../results/summary.js';
 import { join } from 'node:path';
 
@@ -15,12 +22,17 @@ export interface PhaseData {
 
 export interface CellData {
   cell: number;
+  /** The name of its trace. */
+  name: string;
   varied: Record<string, unknown>;
   config: Record<string, unknown>;
   flat: Flat;
   phases: PhaseData[];
+  /** Counters of each CPU that the trace has. */
+  cpus: { cpu: number; flat: Flat }[];
 }
 
+/** The cells of one trace, in one part of the experiment. */
 export interface TraceData {
   trace: ManifestTrace;
   cells: CellData[];
@@ -38,7 +50,6 @@ export interface SweepData {
 export function readSweep(dir: string): SweepData {
   const manifest = readManifest(dir);
   const done = manifest.cells.filter((cell) => cell.done);
-  const base = manifest.cells.find(({ cell }) => cell === manifest.baseline);
   const traceOf = (reference: string) =>
     manifest.traces.find(({ name, path }) => reference === name || reference === path);
   const stray = manifest.cells.find(({ trace }) => !traceOf(trace));
@@ -51,13 +62,15 @@ export function readSweep(dir: string): SweepData {
     });
   }
   const summaries = done.map((cell) => readCell(dir, cell));
-  const traces = manifest.traces.map((trace) => {
-    const own = done.flatMap((cell, i) => (traceOf(cell.trace) === trace ? [{ cell, summary: summaries[i] }] : []));
-    const isBaseline = (varied: object) =>
-      base !== undefined && signature(varied, manifest.vary) === signature(base.varied, manifest.vary);
-    const cells = own.map(({ cell, summary }) => cellData(cell.cell, cell.varied, summary));
-    return { trace, cells, baseline: cells.find(({ varied }) => isBaseline(varied)) ?? null };
-  });
+  const parts = [...new Set(done.map(({ part }) => part))];
+  const traces = parts.flatMap((part) =>
+    manifest.traces.map((trace) => {
+      const isOwn = (cell: ManifestCell) => cell.part === part && traceOf(cell.trace) === trace;
+      const cells = done.flatMap((cell, i) => (isOwn(cell) ? [cellData(cell, trace, summaries[i])] : []));
+      const base = done.find(isOwn)?.baseline;
+      return { trace, cells, baseline: cells.find(({ cell }) => cell === base) ?? null };
+    }),
+  );
   return {
     manifest,
     traces: traces.filter(({ cells }) => cells.length > 0),
@@ -66,14 +79,15 @@ export function readSweep(dir: string): SweepData {
   };
 }
 
-function cellData(cell: number, varied: Record<string, unknown>, summary: Summary): CellData {
+function cellData({ cell, varied }: ManifestCell, { name }: ManifestTrace, summary: Summary): CellData {
   const phases = summary.phases.map((phase) => ({
     phase: phase.phase,
     name: phase.name,
     cpu: phase.cpu,
     flat: flatten(phase),
   }));
-  return { cell, varied, config: summary.config, flat: flatten(summary.totals), phases };
+  const cpus = summary.cpus.map((cpu) => ({ cpu: cpu.cpu, flat: flatten(cpu) }));
+  return { cell, name, varied, config: summary.config, flat: flatten(summary.totals), phases, cpus };
 }
 
 /** The values of some varied keys as one comparable string. */

@@ -23,9 +23,10 @@ const tables = 'memory.tables';
 
 describe('expanding', () => {
   test('no varied key gives one cell per trace', () => {
+    const config: unknown = expect.anything();
     expect(cells({ traces: ['a.arrow', '/b.arrow'] })).toEqual([
-      { index: 0, trace: join(folder, 'a.arrow'), varied: {}, config: expect.anything(), baseline: 0 },
-      { index: 1, trace: '/b.arrow', varied: {}, config: expect.anything(), baseline: 1 },
+      { index: 0, name: 'a', trace: join(folder, 'a.arrow'), part: 0, varied: {}, config, baseline: 0 },
+      { index: 1, name: 'b', trace: '/b.arrow', part: 0, varied: {}, config, baseline: 1 },
     ]);
   });
 

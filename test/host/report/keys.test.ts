@@ -7,10 +7,12 @@ import { gain, phaseGain } from '../../../host/results/summary.js';
 
 const cell = (number: number, varied: Record<string, unknown>, total: number): CellData => ({
   cell: number,
+  name: 't',
   varied,
   config: {},
   flat: { 'cycles.total': total },
   phases: [],
+  cpus: [],
 });
 const total = ({ flat }: CellData) => flat['cycles.total'];
 

@@ -1,0 +1,54 @@
+// Makes the traces of an experiment that are scenarios, in the directory of the sweep. A file's name has the hash of what
+// it was made from, so that one that is there is the right one.
+
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { NodewalkError } from '../../traces/errors.js';
+import { type Experiment, type TraceSource } from '../config/experiment.js';
+import { packageRoot, packageVersion } from '../paths.js';
+import { SCENARIOS } from './directory.js';
+import { canonicalJson } from './hash.js';
+
+type WriteScenario = (name: string, params: Record<string, unknown>, path: string) => Promise<void>;
+
+/** The experiment with every scenario written as a trace; `say` is told of each. */
+export async function makeScenarios(
+  experiment: Experiment,
+  dir: string,
+  say: (message: string) => void,
+): Promise<Experiment> {
+  const traces: TraceSource[] = [];
+  for (const trace of experiment.traces) traces.push(await made(trace, join(dir, SCENARIOS), say));
+  return { ...experiment, traces };
+}
+
+async function made(trace: TraceSource, folder: string, say: (message: string) => void): Promise<TraceSource> {
+  const { name, scenario } = trace;
+  if (scenario === null) return trace;
+  const inputs = canonicalJson({ ...scenario, version: packageVersion() });
+  const path = join(folder, `${name}-${createHash('sha256').update(inputs).digest('hex').slice(0, 12)}.arrow`);
+  if (!existsSync(path)) {
+    say(`making the trace ${name}`);
+    makeFolder(folder);
+    const write = await loadWriter();
+    await write(scenario.synth, scenario.set, path);
+  }
+  return { ...trace, path };
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new NodewalkError(`${folder}: cannot be made: ${(error as Error).message}`, 1, { cause: error });
+  }
+}
+
+/** Scenarios load only where an experiment has some. */
+async function loadWriter(): Promise<WriteScenario> {
+  const module = join(packageRoot(), 'dist/host/synth/index.js');
+  const { writeScenario } = (await import(pathToFileURL(module).href)) as { writeScenario: WriteScenario };
+  return writeScenario;
+}
