@@ -1,4 +1,5 @@
 // Rules across keys: what each key allows alone but not together. Every message names both keys.
+import { isDeepStrictEqual } from 'node:util';
 import { shown } from './documents.js';
 import { type Problem } from './issues.js';
 import { STAGE2_CACHES, type TlbArray, WALK_CACHES, walkCachesOf } from './machine.js';
@@ -15,6 +16,7 @@ import {
   tableLevels,
 } from './paging.js';
 import { type Config } from './schema.js';
+import { SYSTEM_DEFAULTS, SYSTEM_OPTIONS } from './system.js';
 
 /** The contradictions of a configuration that has merged and parsed. */
 export function contradictions(config: Config): Problem[] {
@@ -28,6 +30,12 @@ export function contradictions(config: Config): Problem[] {
     ...pagePolicy(config),
     ...secondStage(config),
     ...globalPages(config),
+    ...lineCaches(config),
+    ...textPlacement(config),
+    ...passes(config),
+    ...tableImage(config),
+    ...systemFormat(config),
+    ...foreignOptions(config),
   ];
 }
 
@@ -118,9 +126,9 @@ function distances(config: Config): Problem[] {
 function placements(config: Config): Problem[] {
   const known = knownNodes(config);
   if (!known) return [];
-  return (['data', 'tables'] as const).flatMap((name) => {
+  return (['data', 'tables', 'text'] as const).flatMap((name) => {
     const placement = config.memory[name];
-    if (typeof placement === 'string' || placement.node < known.count) return [];
+    if (typeof placement !== 'object' || placement === null || placement.node < known.count) return [];
     const message = `node ${placement.node} is outside the nodes 0 to ${known.count - 1} of ${known.key}`;
     return [problem(`memory.${name}.node`, message)];
   });
@@ -225,4 +233,98 @@ function ranges(rules: PageRule[]): Problem[] {
     if (other) found.push(problem(path, `overlaps paging.pageSize.rules.${other.index}`));
   });
   return found;
+}
+
+function lineCaches({ machine: { caches }, memory, replay }: Config): Problem[] {
+  if (caches) {
+    const { inclusive, remoteCacheable, cpus } = caches.llc ?? { inclusive: false, remoteCacheable: true, cpus: null };
+    const advice = 'an LLC that belongs to the memory is one per node and holds lines of that node only';
+    const path = 'machine.caches.llc';
+    const needs = (name: string, value: unknown) =>
+      problem(`${path}.${name}`, `${shown(value)} contradicts ${path}.remoteCacheable false: ${advice}`);
+    if (remoteCacheable) return [];
+    return [...(inclusive ? [needs('inclusive', true)] : []), ...(cpus !== null ? [needs('cpus', cpus)] : [])];
+  }
+  const stated: [path: string, value: unknown, unused: boolean][] = [
+    ['memory.text', memory.text, memory.text === null],
+    ['replay.cold', replay.cold, replay.cold === null],
+    ['replay.pollution', replay.pollution, replay.pollution === 0],
+  ];
+  return stated.flatMap(([path, value, unused]) =>
+    unused
+      ? []
+      : [
+          problem(
+            path,
+            `${shown(value)} contradicts machine.caches null: there is nothing that it applies to; state caches, or extend a preset that has them`,
+          ),
+        ],
+  );
+}
+
+function textPlacement({ memory: { text }, replay }: Config): Problem[] {
+  if (replay.mapping === 'demand' || (text !== 'first-touch' && text !== 'interleave')) return [];
+  const advice = 'its pages are where they were captured; use local or { node: N }';
+  return [problem('memory.text', `${text} contradicts replay.mapping ${replay.mapping}: ${advice}`)];
+}
+
+function passes({ replay }: Config): Problem[] {
+  const { hot, cold, repeat, warmup } = replay;
+  const found: Problem[] = [];
+  if (hot !== null && cold !== null)
+    found.push(
+      problem('replay.hot', `${hot} contradicts replay.cold ${cold}: state one of them, and null for the other`),
+    );
+  const again = hot !== null ? 'hot' : repeat !== 1 ? 'repeat' : null;
+  if (warmup > 0 && again)
+    found.push(
+      problem(
+        'replay.warmup',
+        `${warmup} contradicts replay.${again}: rows would be left out of some passes; state one of them`,
+      ),
+    );
+  return found;
+}
+
+function tableImage({ replay: { mapping, tables } }: Config): Problem[] {
+  if (mapping === 'tables' && tables === null)
+    return [problem('replay.mapping', 'tables needs replay.tables, a folder with a table image')];
+  if (mapping !== 'tables' && tables !== null)
+    return [
+      problem('replay.tables', `${shown(tables)} contradicts replay.mapping ${mapping}, which reads no table image`),
+    ];
+  return [];
+}
+
+function systemFormat({ system: { name, splitLevel }, paging }: Config): Problem[] {
+  if (name === 'none') return [];
+  if (name === 'host-stage2')
+    return paging.format === 'arm64' ? [] : [problem('system.name', `${name} needs paging.format arm64`)];
+  const levels = tableLevels(paging);
+  if (levels < 2)
+    return [
+      problem(
+        'system.name',
+        `${name} needs at least 2 table levels, to have a level at which replicas part: ${formatName(paging)} has ${levels}`,
+      ),
+    ];
+  const root = 4 - levels;
+  if (paging.format !== 'arm64' || splitLevel === null || splitLevel >= root) return [];
+  return [problem('system.splitLevel', `${splitLevel} is above the root, level ${root}: ${formatName(paging)}`)];
+}
+
+/** An option at its default says nothing, so that a resolved configuration can be stated again. */
+function foreignOptions({ system, paging }: Config): Problem[] {
+  return SYSTEM_OPTIONS.flatMap(({ options, systems, format }) => {
+    if (systems.includes(system.name) && (format === null || format === paging.format)) return [];
+    const owner = `${systems.join(' and ')}${format ? ` on ${format}` : ''}`;
+    return options
+      .filter((option) => !isDeepStrictEqual(system[option], SYSTEM_DEFAULTS[option]))
+      .map((option) =>
+        problem(
+          `system.${option}`,
+          `${shown(system[option])} is an option of ${owner}, and this is system.name ${system.name} with paging.format ${paging.format}`,
+        ),
+      );
+  });
 }

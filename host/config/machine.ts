@@ -1,5 +1,8 @@
-// The `machine` section: CPUs and nodes, TLBs, walk caches, and the times that turn counts into cycles.
+// The `machine` section: CPUs and nodes, TLBs, walk caches, and the times that turn counts into cycles; line caches and
+// the costs of software are in caches.ts and costs.ts.
 import { z } from 'zod';
+import { caches, mlp } from './caches.js';
+import { costs } from './costs.js';
 import { key } from './key.js';
 import { type PagingFormat, pageSize, stage2Levels, type Stage2Format } from './paging.js';
 
@@ -113,30 +116,26 @@ export const machine = key(
         walkCaches.prefault({}),
         'walk caches of each CPU, fully associative; 0: none. No source gives sizes for those of stage 2',
       ),
+      caches,
       latency: key(
         z
           .strictObject({
-            localNs: key(z.number().min(0).max(1e6).default(90), 'reading a descriptor at distance 10', 'ns'),
+            localNs: key(z.number().min(0).max(1e6).default(90), 'reading memory at distance 10', 'ns'),
             remoteNs: key(
               z.number().min(0).max(1e6).default(140),
-              'reading a descriptor at the smallest distance above 10; others lie on the straight line through the two',
+              'reading memory at the smallest distance above 10; others lie on the straight line through the two',
               'ns',
             ),
             l2TlbCycles: key(z.number().min(0).max(1e6).default(7), 'a hit in the second-level TLB', 'cycles'),
+            l2Cycles: key(z.int().min(0).max(1e6).default(12), 'a hit in the second-level line cache', 'cycles'),
+            llcNs: key(z.number().min(0).max(1e6).default(21), 'a hit in the last-level line cache', 'ns'),
           })
           .prefault({}),
-        'times of what a look-up waits for',
+        'times of what a look-up or an access waits for',
       ),
-      costs: key(
-        z
-          .strictObject({
-            // The size of a minor fault in Linux without zeroing the page; no source gives one number.
-            demandFault: key(z.number().min(0).max(1e9).default(1000), 'serving the first touch of a page', 'cycles'),
-          })
-          .prefault({}),
-        'times of what software does',
-      ),
+      mlp,
+      costs,
     })
     .prefault({}),
-  'CPUs, nodes, TLBs, walk caches and times',
+  'CPUs, nodes, TLBs, walk caches, line caches and times',
 );

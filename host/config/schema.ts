@@ -1,9 +1,11 @@
 // The configuration: the one definition from which types, defaults, ranges, --help, docs/configuration.md and the JSON
-// Schema are derived. The sections are in machine.ts and paging.ts, rules across keys in contradictions.ts.
+// Schema are derived. The sections are in machine.ts, paging.ts, system.ts and replaying.ts, rules across keys in contradictions.ts.
 import { z } from 'zod';
 import { key } from './key.js';
 import { machine } from './machine.js';
 import { pageRule, paging } from './paging.js';
+import { replay } from './replaying.js';
+import { system } from './system.js';
 
 const nodePlacement = z
   .strictObject({ node: key(z.int().min(0).max(63), 'the node that has every page') })
@@ -22,38 +24,17 @@ const memory = key(
     .strictObject({
       data: key(placement.default('first-touch'), 'node of data pages in demand mapping'),
       tables: key(placement.default('first-touch'), 'node of table pages'),
+      text: key(
+        placement.nullable().default(null),
+        "node of the kernel's text and read-only data, for line caches; null: as other data, in captured mapping as captured",
+      ),
+      textRegions: key(
+        z.array(z.string().min(1)).min(1).default(['text', 'rodata']),
+        "regions in the metadata of the trace that are the kernel's text and read-only data, for text and for replay.cold: text",
+      ),
     })
     .prefault({}),
   'where pages live',
-);
-
-const system = key(
-  z
-    .strictObject({ name: key(z.enum(['none']).default('none'), 'none: page tables are only filled on demand') })
-    .prefault({}),
-  'what the kernel or hypervisor does',
-);
-
-const replay = key(
-  z
-    .strictObject({
-      mapping: key(
-        z.enum(['demand', 'captured']).default('demand'),
-        'demand: the first touch maps a page of the policy; captured: base pages at the physical addresses of the trace',
-      ),
-      dirty: key(
-        z.enum(['set', 'tracked']).default('set'),
-        'set: pages are mapped dirty; tracked: mapped clean, and the first store to each is a counted update',
-      ),
-      splitPages: key(z.boolean().default(false), 'an access that crosses a page boundary is two look-ups'),
-      warmup: key(z.int().min(0).default(0), 'first rows that change the state but are not counted', 'rows'),
-      phases: key(
-        z.array(z.int().min(0)).min(1).nullable().default(null),
-        'replay only the rows of the phases with these numbers; null: all rows',
-      ),
-    })
-    .prefault({}),
-  'how the trace is replayed',
 );
 
 export const configSchema = z.strictObject({

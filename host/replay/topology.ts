@@ -21,8 +21,9 @@ export function topologyOf(config: Config, trace: TraceCpus): Topology {
   const { machine } = config;
   const cpuNode = machine.cpuNode ?? laidOut(machine, trace);
   const nodes = Math.max(machine.nodes ?? machine.distances?.length ?? 0, ...cpuNode.map((node) => node + 1));
-  for (const [key, placement] of Object.entries(config.memory)) {
-    if (typeof placement === 'object' && placement.node >= nodes)
+  for (const key of ['data', 'tables', 'text'] as const) {
+    const placement = config.memory[key];
+    if (typeof placement === 'object' && placement !== null && placement.node >= nodes)
       throw new UsageError(`memory.${key}: node ${placement.node} is outside the machine's nodes 0 to ${nodes - 1}`);
   }
   return { cpuNode, nodes, latencyCycles: latencies(machine, nodes) };

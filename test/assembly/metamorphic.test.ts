@@ -95,7 +95,8 @@ describe('metamorphic rules', () => {
       fc.property(scenario, (s) => {
         const cpuNode = s.context.cpuNode.map(() => 0);
         const flat = withMachine(parse(s), { cpuNode, nodes: 1, distances: null });
-        const config = { ...flat, memory: { data: 'first-touch' as const, tables: 'first-touch' as const } };
+        const memory = { ...flat.memory, data: 'first-touch' as const, tables: 'first-touch' as const };
+        const config = { ...flat, memory };
         const [lane] = replayRows([config], { ...s.context, cpuNode, nodes: 1 }, s.rows).results;
         expect(sumOf(lane, 'walk.remote')).toBe(0);
         expect(sumOf(lane, 'walk.local')).toBe(sumOf(lane, 'walk.refs'));

@@ -16,8 +16,9 @@ test('every key has a row with a meaning in the documentation', () => {
   for (const key of dottedKeys()) {
     // Keys of a TLB array, a policy, a rule and a placement are in the table of that shape.
     const [, shape] =
-      /^(?:machine\.tlb\.l..?|paging\.pageSize\.rules|paging\.pageSize|memory\.(?:data|tables))\.(\w+)$/.exec(key) ??
-      [];
+      /^(?:machine\.tlb\.l..?|paging\.pageSize\.rules|paging\.pageSize|memory\.(?:data|tables|text)|machine\.caches\.(?:l1i|l1d|l2))\.(\w+)$/.exec(
+        key,
+      ) ?? [];
     expect(page).toMatch(
       new RegExp(`^\\| \`${(shape ?? key).replaceAll('.', '\\.')}\` \\| .+ \\| .* \\| .* \\| \\S.+ \\|$`, 'm'),
     );

@@ -230,7 +230,7 @@ test('lists replace and objects merge key by key', () => {
     [10, 30],
     [30, 10],
   ]);
-  expect(machine.latency).toEqual({ localNs: 80, remoteNs: 300, l2TlbCycles: 7 });
+  expect(machine.latency).toMatchObject({ localNs: 80, remoteNs: 300, l2TlbCycles: 7 });
   expect(replay.phases).toEqual([3]);
 });
 
