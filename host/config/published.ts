@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { UsageError } from '../../traces/errors.js';
+import { bytes } from './bytes.js';
 import { shown } from './documents.js';
 import { key } from './key.js';
 import { suggest } from './nearest.js';
@@ -34,7 +35,7 @@ const ratio = z.strictObject({ ratio: key(pair, 'the first case divided by the s
 const cut = z.strictObject({ cut: key(pair, 'by how many percent the second case is below the first') });
 const pool = z.strictObject({
   pool: key(
-    z.strictObject({ memoryBytes: z.int().min(1), pageBytes: z.literal([4096, 16384, 65536]), levels: z.int().min(1) }),
+    z.strictObject({ memoryBytes: bytes, pageBytes: bytes, levels: z.int().min(1).max(5) }),
     'pages that pKVM reserves for the host stage 2',
   ),
 });

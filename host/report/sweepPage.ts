@@ -11,6 +11,8 @@ import { cellLabel, effects, groupBy, shortKey, valueLabel, values } from './key
 import * as metrics from './metrics.js';
 import { card, facts, page, plots, section } from './page.js';
 import { phaseMap } from './phaseMap.js';
+import { measurePublished } from './published.js';
+import { publishedSection } from './publishedSection.js';
 import { type Column, gainColumns, metricColumn, resultTable } from './resultTable.js';
 import { type CellData, cellGain, type PhaseData, type SweepData, type TraceData } from './sweepData.js';
 
@@ -35,6 +37,7 @@ export async function sweepPage(sweep: SweepData): Promise<string> {
 ${manifest.description && markup`<p>${manifest.description}</p>`}
 ${whatWasRun(sweep)}
 </header>`,
+    await publishedSection(measurePublished(sweep)),
     ...traces.map((trace) => headline(trace, keys)),
     effectsSection(traces, keys),
     ...(await plotSections(traces, keys)),
