@@ -64,7 +64,7 @@ async function run(source: string, { output, jobs, json, report, traces }: Optio
     return;
   }
   const results = readSweep(dir);
-  const published = measurePublished(results);
+  const published = failures.length > 0 ? [] : measurePublished(results);
   if (json) process.stdout.write(`${JSON.stringify(documentOf(dir, results, published), null, 2)}\n`);
   else
     process.stdout.write(

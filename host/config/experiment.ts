@@ -214,9 +214,11 @@ export function expand(experiment: Experiment): Cell[] {
     for (const name of part.traces) {
       const baseline = chosen === null ? null : cells.length + chosen;
       const { path: trace } = traces.find((source) => source.name === name)!;
+      const configOf = (index: number, varied: Record<string, unknown>) =>
+        withTables(cellConfig(part, file, index, varied), trace, file);
       for (const varied of rows) {
         const index = cells.length;
-        cells.push({ index, name, trace, part: p, varied, config: cellConfig(part, file, index, varied), baseline });
+        cells.push({ index, name, trace, part: p, varied, config: configOf(index, varied), baseline });
       }
     }
   });
@@ -277,6 +279,13 @@ function cellConfig(part: Part, file: string, index: number, varied: Record<stri
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(`${origin}: ${error.message}`, { cause: error });
   }
+}
+
+/** The folder of a table image is found as a trace is; {trace} in its name is the trace's own without .arrow. */
+function withTables(config: Config, trace: string, file: string): Config {
+  if (config.replay.tables === null) return config;
+  const tables = tracePath(config.replay.tables.replace('{trace}', trace.replace(/\.arrow$/, '')), file);
+  return { ...config, replay: { ...config.replay, tables } };
 }
 
 function baseLayer(config: unknown, file: string): Layer {

@@ -34,6 +34,8 @@ export interface CellData {
 
 /** The cells of one trace, in one part of the experiment. */
 export interface TraceData {
+  /** The trace's name; with a number where several parts of the experiment have the trace. */
+  title: string;
   trace: ManifestTrace;
   cells: CellData[];
   baseline: CellData | null;
@@ -73,7 +75,7 @@ export function readSweep(dir: string): SweepData {
   );
   return {
     manifest,
-    traces: traces.filter(({ cells }) => cells.length > 0),
+    traces: traces.filter(({ cells }) => cells.length > 0).map(withTitle),
     missing: manifest.cells.filter((cell) => !cell.done).map(({ cell }) => cell),
     versions: [...new Set(summaries.flatMap(({ run }) => run?.version ?? []))],
   };
@@ -88,6 +90,17 @@ function cellData({ cell, varied }: ManifestCell, { name }: ManifestTrace, summa
   }));
   const cpus = summary.cpus.map((cpu) => ({ cpu: cpu.cpu, flat: flatten(cpu) }));
   return { cell, name, varied, config: summary.config, flat: flatten(summary.totals), phases, cpus };
+}
+
+function withTitle(data: Omit<TraceData, 'title'>, _index: number, all: Omit<TraceData, 'title'>[]): TraceData {
+  const same = all.filter(({ trace }) => trace === data.trace);
+  const title = same.length > 1 ? `${data.trace.name} (${same.indexOf(data) + 1} of ${same.length})` : data.trace.name;
+  return { ...data, title };
+}
+
+/** Of the varied keys those that the cells' part of the experiment varies. */
+export function ownKeys({ cells }: Pick<TraceData, 'cells'>, keys: string[]): string[] {
+  return keys.filter((key) => cells.some(({ varied }) => Object.hasOwn(varied, key)));
 }
 
 /** The values of some varied keys as one comparable string. */
