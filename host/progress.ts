@@ -4,7 +4,8 @@ import { SingleBar } from 'cli-progress';
 import { number } from './format.js';
 
 export interface Progress {
-  update(done: number): void;
+  /** `total` changes the total where it has grown. */
+  update(done: number, total?: number): void;
   stop(): void;
 }
 
@@ -37,7 +38,8 @@ export function progress(label: string, total: number | null, options: ProgressO
   });
   bar.start(total ?? 1, 0, { rate: '0', done: '0' });
   return {
-    update(done) {
+    update(done, grown) {
+      if (known && grown !== undefined) bar.setTotal(grown);
       bar.update(known ? done : 0, { rate: rate(done), done: number(done) });
     },
     stop: () => bar.stop(),

@@ -46,7 +46,8 @@ export function register(program: Command): void {
       if (options.output !== undefined) makeDirectory(options.output);
       const sha256 = options.hash ? await hashTrace(trace) : null;
       let bar: ReturnType<typeof progress> | undefined;
-      const onProgress = (done: number, rows: number) => (bar ??= progress('replaying', rows)).update(done);
+      const onProgress = (done: number, rows: number, repeated: number) =>
+        (bar ??= progress('replaying', rows)).update(done + repeated, rows + repeated);
       const [summary] = await replayTrace(trace, [config], { sha256, onProgress }).finally(() => bar?.stop());
       const document = `${JSON.stringify(summary, null, 2)}\n`;
       if (options.output !== undefined) {

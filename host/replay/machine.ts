@@ -1,6 +1,5 @@
 // Describes one configuration's machine to the core: a lane.
 
-import { type TraceMetadata } from '../../traces/metadata.js';
 import { UsageError } from '../../traces/errors.js';
 import { stage2CachesOf, type WalkCache, walkCachesOf } from '../config/machine.js';
 import {
@@ -16,47 +15,64 @@ import {
   stage2Sizes,
   tableLevels,
 } from '../config/paging.js';
-import { type Config, type Placement } from '../config/schema.js';
+import { type Config } from '../config/schema.js';
 import { type Core, type Pointer } from '../core/instance.js';
+import { clusterCount, setLineCaches } from './caches.js';
+import { namedRegions, policy, type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
 
 const LAST_ADDRESS = (1n << 64n) - 1n;
 
-/** Adds a lane for `config` to the core. The trace's regions give page rules their addresses. */
-export function addLane(core: Core, config: Config, topology: Topology, regions: TraceMetadata['regions']): Pointer {
+/** Adds a lane for `config` to the core. The trace's regions give page rules and text their addresses. */
+export function addLane(core: Core, config: Config, topology: Topology, trace: TraceMemory): Pointer {
   const { cpuNode, nodes, latencyCycles } = topology;
-  checkSize(config, cpuNode.length);
+  checkSize(config, topology);
   const lane = core.createLane(cpuNode.length, nodes);
   const number = setFormat(core, lane, config);
   cpuNode.forEach((node, cpu) => core.setCpuNode(lane, cpu, node));
   latencyCycles.forEach((row, from) => row.forEach((cycles, to) => core.setLatency(lane, from, to, cycles)));
   setTlbs(core, lane, config, number);
   setWalkCaches(core, lane, config);
-  setPages(core, lane, config, number, regions);
+  setPages(core, lane, config, number, trace);
   const [data, dataNode] = policy(core, config.memory.data);
   const [tables, tableNode] = policy(core, config.memory.tables);
   core.setPlacement(lane, data, dataNode, tables, tableNode);
   const { mapping, dirty, splitPages } = config.replay;
   const mapped = mapping === 'captured' ? core.Mapping.Captured : core.Mapping.Demand;
   core.setReplay(lane, mapped, dirty === 'tracked', splitPages, config.paging.global === 'kernel');
+  if (config.machine.caches) setLineCaches(core, lane, config, config.machine.caches, topology, trace);
   core.startLane(lane);
   return lane;
 }
 
-/** Bytes that the TLBs and walk caches of one machine may take in the core, whose memory ends at 4 GiB. */
+/** Bytes that the TLBs and caches of one machine may take in the core, whose memory ends at 4 GiB. */
 const MOST_BYTES = 2 ** 28;
 
-/** Throws when the TLBs of a machine are too large to be held. */
-function checkSize({ machine }: Config, cpus: number): void {
+/** Bytes that a machine's TLBs, walk caches and line caches take in the core. */
+export function machineBytes({ machine }: Config, topology: Topology): { tlbs: number; caches: number } {
+  const cpus = topology.cpuNode.length;
   const { l1i, l1d, l2 } = machine.tlb;
   const entries = [...l1i, ...l1d, ...(l2 ?? [])].reduce((sum, { sets, ways }) => sum + sets * ways, 0);
   const cached = Object.values(machine.walkCaches).reduce((sum, n) => sum + n, 0);
-  // 16 bytes an entry, 32 in a walk cache (assembly/tlb), and the counters.
-  const bytes = (entries * 16 + cached * 32 + 1024) * cpus;
-  if (bytes > MOST_BYTES)
-    throw new UsageError(
-      `machine.tlb: the TLBs and walk caches of ${cpus} CPUs need ${Math.ceil(bytes / 2 ** 20)} MiB, and a machine may have ${MOST_BYTES / 2 ** 20}; use fewer sets, ways or CPUs`,
-    );
+  const { caches } = machine;
+  const lines = (cache: { sets: number; ways: number } | null) => (cache ? cache.sets * cache.ways : 0);
+  const own = caches ? lines(caches.l1i) + lines(caches.l1d) + lines(caches.l2) : 0;
+  const shared = caches?.llc ? lines(caches.llc) * clusterCount(caches, topology) : 0;
+  // 16 bytes an entry, 32 in a walk cache (assembly/tlb), 8 a line (assembly/cache), and the counters.
+  return { tlbs: (entries * 16 + cached * 32 + 1024) * cpus, caches: (own * cpus + shared) * 8 };
+}
+
+/** Throws when the TLBs or caches of a machine are too large to be held. */
+function checkSize(config: Config, topology: Topology): void {
+  const { tlbs, caches } = machineBytes(config, topology);
+  const check = (bytes: number, key: string, what: string) => {
+    if (bytes > MOST_BYTES)
+      throw new UsageError(
+        `${key}: the ${what} of ${topology.cpuNode.length} CPUs need ${Math.ceil(bytes / 2 ** 20)} MiB, and a machine may have ${MOST_BYTES / 2 ** 20}; use fewer sets, ways or CPUs`,
+      );
+  };
+  check(tlbs, 'machine.tlb', 'TLBs and walk caches');
+  check(caches, 'machine.caches', 'line caches');
 }
 
 /** A page size's number in the core: its place among the sizes of the stage-1 format. */
@@ -124,7 +140,7 @@ function setPages(
   lane: Pointer,
   { paging, replay }: Config,
   number: SizeNumbers,
-  regions: TraceMetadata['regions'],
+  trace: TraceMemory,
 ): void {
   // Captured frames are known page by page, so pages have the base size there.
   const captured = replay.mapping === 'captured';
@@ -137,7 +153,7 @@ function setPages(
   );
   core.setPageSizes(lane, number(fallback), mask(entrySizes(paging, mapped)));
   for (const rule of rules) {
-    for (const [from, last] of stretches(rule, regions)) core.addPageRule(lane, from, last, number(rule.size));
+    for (const [from, last] of stretches(rule, trace)) core.addPageRule(lane, from, last, number(rule.size));
   }
 }
 
@@ -162,23 +178,11 @@ function entrySizes(paging: Config['paging'], mapped: LeafSize[]): Set<number> {
 }
 
 /** The addresses that a rule names, both ends inclusive. */
-function stretches(rule: PageRule, regions: TraceMetadata['regions']): [bigint, bigint][] {
+function stretches(rule: PageRule, trace: TraceMemory): [bigint, bigint][] {
   if (rule.region === undefined)
     return [[BigInt(rule.from ?? 0), rule.to === undefined ? LAST_ADDRESS : BigInt(rule.to) - 1n]];
-  const named = regions.filter((region) => region.name === rule.region && region.bytes > 0);
-  if (named.length === 0) {
-    const names = [...new Set(regions.map((region) => region.name))].join(', ') || 'no region at all';
-    throw new UsageError(`paging.pageSize.rules: the trace has no region "${rule.region}"; it names ${names}`);
-  }
-  return named.map(({ va, bytes }) => [BigInt(va), BigInt(va) + BigInt(bytes) - 1n]);
-}
-
-function policy(core: Core, placement: Placement): [policy: number, node: number] {
-  if (typeof placement === 'object') return [core.Policy.Node, placement.node];
-  const policies = {
-    'first-touch': core.Policy.FirstTouch,
-    local: core.Policy.Local,
-    interleave: core.Policy.Interleave,
-  };
-  return [policies[placement], 0];
+  return namedRegions(trace, [rule.region], 'paging.pageSize.rules').map(({ va, bytes }) => [
+    BigInt(va),
+    BigInt(va) + BigInt(bytes) - 1n,
+  ]);
 }

@@ -9,6 +9,7 @@ import { TraceReader } from '../../traces/reader.js';
 import { type Config } from '../config/schema.js';
 import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
 import { packageVersion } from '../paths.js';
+import { machineBytes } from './machine.js';
 import { type LaneResult, replayedColumns, Replayer } from './replayer.js';
 import { summarizeLane } from './summarize.js';
 import { type Topology, topologyOf } from './topology.js';
@@ -16,8 +17,8 @@ import { type Topology, topologyOf } from './topology.js';
 export interface ReplayOptions {
   /** SHA-256 of the trace where it is known. */
   sha256?: string | null;
-  /** Called with the rows replayed so far and all rows. */
-  onProgress?: (done: number, rows: number) => void;
+  /** Called with the rows of the trace replayed so far, all its rows, and rows replayed again besides. */
+  onProgress?: (done: number, rows: number, repeated: number) => void;
   signal?: AbortSignal;
 }
 
@@ -44,6 +45,7 @@ export async function replayTrace(
     const cells = configs.map((config, index) => ({ config, topology: topologyOf(config, trace), index }));
     for (const { config } of cells) {
       requireOf(reader, config);
+      requireBuilt(config);
       if (rows > 0 && config.replay.warmup >= rows)
         throw new UsageError(
           `replay.warmup: ${config.replay.warmup} leaves nothing to count: ${path} has ${rows} records`,
@@ -51,7 +53,8 @@ export async function replayTrace(
     }
 
     const started = performance.now();
-    const source = { path, columns: replayedColumns(reader.columns, configs), regions: metadata?.regions ?? [] };
+    const columns = replayedColumns(reader.columns, configs);
+    const source = { path, columns, regions: metadata?.regions ?? [], nodes: metadata?.nodes };
     const groups = grouped(cells).map((group) => ({
       group,
       replayer: new Replayer(
@@ -61,10 +64,33 @@ export async function replayTrace(
       ),
     }));
     let done = 0;
-    for await (const batch of reader.batches({ columns: replayedColumns(reader.columns, configs) })) {
+    let breath = 0;
+    const onProgress = async () => {
       options.signal?.throwIfAborted();
-      for (const { replayer } of groups) replayer.feed(batch);
-      options.onProgress?.((done += batch.rows), rows);
+      const repeated = Math.max(...groups.map(({ replayer }) => replayer.repeatedRows));
+      options.onProgress?.(done, rows, repeated);
+      if (repeated < breath) return;
+      // Passes over rows that are kept would let nothing else have a turn.
+      breath = repeated + BREATH_ROWS;
+      await setImmediate();
+    };
+    for await (const batch of reader.batches({ columns })) {
+      options.signal?.throwIfAborted();
+      for (const { replayer } of groups) {
+        for (const { from, to } of replayer.steps(batch)) {
+          let first = from;
+          if (from < to) {
+            for await (const again of reader.batches({ from, to, columns })) {
+              replayer.reread(again, first);
+              first += again.rows;
+              await onProgress();
+            }
+          }
+          await onProgress();
+        }
+      }
+      done += batch.rows;
+      await onProgress();
     }
     const results: LaneResult[] = [];
     for (const { group, replayer } of groups)
@@ -86,18 +112,28 @@ export async function replayTrace(
   }
 }
 
-/** Lanes that an instance has room for (assembly/replay). */
-const MOST_LANES = 256;
+/** Rows that are replayed again before others get their turn. */
+const BREATH_ROWS = 1 << 22;
 
-/** Cells whose lanes can share an instance: they replay the same rows on the same number of CPUs. */
+/** Lanes that an instance has room for (assembly/replay), and bytes of their TLBs and caches, so that tables have room too. */
+const MOST_LANES = 256;
+const MOST_BYTES = 2 ** 30;
+
+/** Cells whose lanes can share an instance: they replay the same rows equally often on the same number of CPUs. */
 function grouped(cells: readonly Cell[]): Cell[][] {
-  const groups = new Map<string, Cell[]>();
+  const groups: { key: string; cells: Cell[]; bytes: number }[] = [];
   for (const cell of cells) {
-    const part = Math.floor(cell.index / MOST_LANES);
-    const key = JSON.stringify([part, cell.topology.cpuNode.length, cell.config.replay.phases]);
-    groups.set(key, [...(groups.get(key) ?? []), cell]);
+    const { phases, hot, repeat, intervals } = cell.config.replay;
+    const key = JSON.stringify([cell.topology.cpuNode.length, phases, hot, repeat, intervals]);
+    const { tlbs, caches } = machineBytes(cell.config, cell.topology);
+    const bytes = tlbs + caches;
+    const group = groups.findLast((other) => other.key === key);
+    if (group && group.cells.length < MOST_LANES && group.bytes + bytes <= MOST_BYTES) {
+      group.cells.push(cell);
+      group.bytes += bytes;
+    } else groups.push({ key, cells: [cell], bytes });
   }
-  return [...groups.values()];
+  return groups.map(({ cells }) => cells);
 }
 
 /** How many CPUs the rows of a trace name, for traces whose metadata does not say. */
@@ -124,6 +160,15 @@ export function requireOf({ path, columns, metadata }: TraceFacts, { replay }: C
   const unknown = replay.phases?.find((phase) => known.size > 0 && !known.has(phase));
   if (unknown !== undefined)
     throw new UsageError(`replay.phases: ${path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
+}
+
+/** Throws for what a configuration may say and the replay does not do. */
+function requireBuilt({ replay, system }: Config): void {
+  const missing = (key: string, value: unknown) =>
+    new UsageError(`${key}: ${value} is not in this version of nodewalk`);
+  if (replay.mapping === 'tables') throw missing('replay.mapping', 'tables');
+  if (replay.checks) throw missing('replay.checks', true);
+  if (system.name !== 'none') throw missing('system.name', system.name);
 }
 
 /** Bytes that are hashed before others get their turn. */

@@ -1,18 +1,19 @@
 // Replays batches through one core instance for several configurations at once (its lanes), and keeps the counters of the whole
-// trace and of every phase. Nothing crosses to the core per access: it stops at phase rows and at the end of a batch.
+// trace and of every phase. Nothing crosses to the core per access: it stops at phase rows and at the end of a batch. A phase that
+// is replayed more than once is kept from its begin row on, or read again where it is too long for that.
 
 import { type Batch, BATCH_ROWS, type ColumnName } from '../../traces/batch.js';
 import { InputError, type NodewalkError, UsageError } from '../../traces/errors.js';
 import { PHASE_BEGIN, PHASE_END } from '../../traces/events.js';
-import { type TraceMetadata } from '../../traces/metadata.js';
 import { sliceBatch } from '../../traces/writer.js';
+import { passesOf } from '../config/replaying.js';
 import { type Config } from '../config/schema.js';
 import { type Build, type Core, instantiateCore, type Pointer } from '../core/instance.js';
+import { type Counters, difference, total } from './counters.js';
+import { type IntervalCounters, Intervals } from './intervals.js';
 import { addLane } from './machine.js';
+import { type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
-
-/** The counters of every CPU of a lane: u64[cpus][Stat.Count]. */
-export type Counters = BigUint64Array;
 
 /** A lane's counts between the begin and end rows of a phase. */
 export interface PhaseCounters {
@@ -22,20 +23,25 @@ export interface PhaseCounters {
   counters: Counters;
 }
 
+export { type Counters } from './counters.js';
+
 /** What a lane has counted. */
 export interface LaneResult {
   counters: Counters;
   phases: PhaseCounters[];
+  /** Of replay.intervals rows each; empty where it is null. */
+  intervals: IntervalCounters[];
   /** Table bytes by node. */
   tableBytes: number[];
 }
 
 /** What the lanes of an instance share besides the rows. */
-export interface ReplaySource {
-  path: string;
+export interface ReplaySource extends TraceMemory {
   columns: readonly ColumnName[];
-  regions: TraceMetadata['regions'];
 }
+
+/** Bytes of a phase's rows that are kept to replay them again. */
+const MOST_KEPT_BYTES = 2 ** 28;
 
 /** Columns that the core reads, by the name of their member in its enum Column. */
 const REPLAYED = {
@@ -64,6 +70,30 @@ interface Phase {
   begin: Counters[] | null;
 }
 
+/** The rows [from, to) of the trace. */
+export interface Rows {
+  from: number;
+  to: number;
+}
+
+/** Rows in a row of the trace, few enough for the core's buffers. */
+interface Chunk {
+  batch: Batch;
+  /** Rows of the trace before it. */
+  first: number;
+}
+
+/** The open phase, where it is replayed more than once. */
+interface Again {
+  phase: Phase;
+  /** Its begin row. */
+  row: number;
+  passes: number;
+  /** Its rows of the chunks before the present one; null when they are too many. */
+  kept: Chunk[] | null;
+  keptBytes: number;
+}
+
 /** Those of a trace's columns that the configurations read. */
 export function replayedColumns(columns: readonly ColumnName[], configs: readonly Config[]): ColumnName[] {
   const unread = new Set<ColumnName>(columns.filter((name) => !Object.values<ColumnName>(REPLAYED).includes(name)));
@@ -72,7 +102,7 @@ export function replayedColumns(columns: readonly ColumnName[], configs: readonl
   return columns.filter((name) => !unread.has(name));
 }
 
-/** All lanes of a replayer must have the same `replay.phases` and the same number of CPUs. */
+/** All lanes of a replayer must have the same number of CPUs and the same `phases`, `hot`, `repeat` and `intervals` of `replay`. */
 export class Replayer {
   readonly core: Core;
   readonly lanes: Pointer[];
@@ -81,21 +111,30 @@ export class Replayer {
   private readonly selected: ReadonlySet<number> | null;
   /** Rows after which a lane starts to count; a lane that counts from the start is not in it. */
   private warmups: { row: number; lane: number }[];
-  /** Where a lane that was warmed up started to count. */
-  private readonly baseline: (Counters | null)[];
+  /** By lane: what the core has counted that does not count (warm-up, hot passes). */
+  private readonly uncounted: Counters[];
+  /** By lane: what it had counted when the present uncounted passes began; null when rows count. */
+  private frozen: Counters[] | null = null;
+  private readonly intervals: Intervals | null;
   private readonly scratch: Pointer;
   /** In order of first appearance, by number and owner. */
   private readonly phases = new Map<string, Phase>();
   private readonly open = new Map<number, Phase>();
+  private again: Again | null = null;
+  /** The batch in the core's buffers. */
+  private inCore: Batch | null = null;
   private bytes: Uint8Array;
   /** Rows of the trace before the present chunk. */
   private rows = 0;
+  /** Rows that were replayed again. */
+  private repeated = 0;
 
   constructor(
     private readonly source: ReplaySource,
     private readonly configs: readonly Config[],
     private readonly topologies: readonly Topology[],
     build: Build = 'release',
+    private readonly mostKeptBytes = MOST_KEPT_BYTES,
   ) {
     this.core = instantiateCore(build);
     const { core } = this;
@@ -105,89 +144,125 @@ export class Replayer {
         const rowBytes = ROW_BYTES[name];
         return { name, rowBytes, at: core.attachColumn(core.Column[member], BATCH_ROWS * rowBytes) };
       });
-    this.lanes = configs.map((config, i) => addLane(core, config, topologies[i], source.regions));
+    this.lanes = configs.map((config, i) => addLane(core, config, topologies[i], source));
     this.cpus = topologies[0].cpuNode.length;
     this.selected = configs[0].replay.phases ? new Set(configs[0].replay.phases) : null;
     this.warmups = configs
       .map((config, lane) => ({ row: config.replay.warmup, lane }))
       .filter(({ row }) => row > 0)
       .sort((a, b) => a.row - b.row);
-    this.baseline = configs.map(() => null);
     this.scratch = core.allocate(core.Stat.Count * 8, 8);
     this.bytes = new Uint8Array(core.memory.buffer);
+    this.uncounted = configs.map(() => new BigUint64Array(this.cpus * core.Stat.Count));
+    const { intervals } = configs[0].replay;
+    this.intervals = intervals === null ? null : new Intervals(intervals, () => this.allCounters());
   }
 
-  /** Replays a batch. Throws InputError for a row that no machine can take. */
+  /** Rows that were replayed again so far. */
+  get repeatedRows(): number {
+    return this.repeated;
+  }
+
+  /** Replays a batch whose phases are kept. Throws InputError for a row that no machine can take. */
   feed(batch: Batch): void {
+    for (const { from, to } of this.steps(batch)) {
+      if (from < to) throw new Error(`the rows ${from} to ${to} are not kept: replay the batch by steps`);
+    }
+  }
+
+  /**
+   * Replays a batch; every step is the beginning of one more pass over a phase that ends in it. Where a step names rows (`from`
+   * is below `to`), these are no longer kept: give them to `reread` before the next step.
+   */
+  *steps(batch: Batch): Generator<Rows, void> {
     for (let from = 0; from < batch.rows; from += BATCH_ROWS) {
-      this.feedChunk(sliceBatch(batch, this.source.columns, from, Math.min(batch.rows, from + BATCH_ROWS)));
+      const rows = sliceBatch(batch, this.source.columns, from, Math.min(batch.rows, from + BATCH_ROWS));
+      yield* this.chunk({ batch: rows, first: this.rows });
+    }
+  }
+
+  /** Replays rows again that a step has asked for; `first` rows of the trace are before them. */
+  reread(batch: Batch, first: number): void {
+    for (let from = 0; from < batch.rows; from += BATCH_ROWS) {
+      const rows = sliceBatch(batch, this.source.columns, from, Math.min(batch.rows, from + BATCH_ROWS));
+      this.repeat({ batch: rows, first: first + from }, 0, rows.rows);
     }
   }
 
   /** Ends the replay: open phases count up to here. */
   finish(): LaneResult[] {
+    if (this.again) throw this.endless(this.again);
     for (const phase of this.open.keys()) this.endPhase(phase);
     // A warm-up that the trace did not reach the end of leaves nothing to count.
     for (const { lane } of this.warmups) this.startCounting(lane);
-    return this.configs.map((_, lane) => {
-      const now = this.counters(lane);
-      const baseline = this.baseline[lane];
-      return {
-        counters: baseline ? difference(now, baseline) : now,
-        phases: [...this.phases.values()].map(({ phase, cpu, counted }) => ({ phase, cpu, counters: counted[lane] })),
-        tableBytes: Array.from({ length: this.topologies[lane].nodes }, (_, node) =>
-          Number(this.core.tableBytesOf(this.lanes[lane], node)),
-        ),
-      };
-    });
+    return this.configs.map((_, lane) => ({
+      counters: this.counters(lane),
+      phases: [...this.phases.values()].map(({ phase, cpu, counted }) => ({ phase, cpu, counters: counted[lane] })),
+      intervals: this.intervals?.of(lane, this.rows) ?? [],
+      tableBytes: Array.from({ length: this.topologies[lane].nodes }, (_, node) =>
+        Number(this.core.tableBytesOf(this.lanes[lane], node)),
+      ),
+    }));
   }
 
-  /** Replays a batch that fits the core's buffers. */
-  private feedChunk(chunk: Batch): void {
-    // Growing the core's memory detaches the old view.
-    if (this.bytes.buffer !== this.core.memory.buffer) this.bytes = new Uint8Array(this.core.memory.buffer);
-    for (const { name, at, rowBytes } of this.attached) {
-      const { buffer, byteOffset } = chunk[name]!;
-      this.bytes.set(new Uint8Array(buffer, byteOffset, chunk.rows * rowBytes), at);
-    }
+  /** Replays the next chunk of the trace. */
+  private *chunk(chunk: Chunk): Generator<Rows, void> {
+    const { rows } = chunk.batch;
     let row = 0;
-    while (this.warmups.length > 0 && this.warmups[0].row < this.rows + chunk.rows) {
+    while (this.warmups.length > 0 && this.warmups[0].row < this.rows + rows) {
       const { row: first, lane } = this.warmups.shift()!;
-      this.replay(chunk, row, first - this.rows);
+      yield* this.replay(chunk, row, first - this.rows);
       row = first - this.rows;
       this.startCounting(lane);
     }
-    this.replay(chunk, row, chunk.rows);
-    this.rows += chunk.rows;
+    yield* this.replay(chunk, row, rows);
+    if (this.again) this.keep(this.again, chunk);
+    this.rows += rows;
+  }
+
+  /** Puts a batch into the core's buffers. */
+  private attach(batch: Batch): void {
+    if (this.inCore === batch) return;
+    // Growing the core's memory detaches the old view.
+    if (this.bytes.buffer !== this.core.memory.buffer) this.bytes = new Uint8Array(this.core.memory.buffer);
+    for (const { name, at, rowBytes } of this.attached) {
+      const { buffer, byteOffset } = batch[name]!;
+      this.bytes.set(new Uint8Array(buffer, byteOffset, batch.rows * rowBytes), at);
+    }
+    this.inCore = batch;
   }
 
   /** The end of a lane's warm-up: what it has counted so far is forgotten. */
   private startCounting(lane: number): void {
-    const now = this.counters(lane);
-    this.baseline[lane] = now;
+    this.uncounted[lane] = this.coreCounters(lane);
     for (const phase of this.phases.values()) {
       phase.counted[lane].fill(0n);
-      if (phase.begin) phase.begin[lane] = now;
+      phase.begin?.[lane].fill(0n);
     }
+    this.intervals?.restart(lane);
   }
 
   /** Replays the rows [row, end) of a chunk. */
-  private replay(chunk: Batch, row: number, end: number): void {
+  private *replay(chunk: Chunk, row: number, end: number): Generator<Rows, void> {
+    const { kind } = chunk.batch;
     while (row < end) {
       if (this.selected && !this.inSelected()) {
-        row = this.nextSelected(chunk, row, end);
+        row = this.nextSelected(chunk.batch, row, end);
         if (row === end) return;
       }
-      if (isPhase(chunk.kind[row])) row = this.phaseRow(chunk, row);
+      if (kind[row] === PHASE_BEGIN) row = this.beginRow(chunk, row);
+      else if (kind[row] === PHASE_END) row = yield* this.endRow(chunk, row);
       else row = this.run(chunk, row, end);
     }
   }
 
-  /** Lets the core replay rows up to a phase row or `end`; returns where it stopped. */
-  private run(chunk: Batch, row: number, end: number): number {
-    const stop = this.core.replayRows(row, end);
+  /** Lets the core replay rows up to a phase row, the end of an interval or `end`; returns where it stopped. */
+  private run({ batch, first }: Chunk, row: number, end: number): number {
+    const limit = this.intervals && !this.frozen ? Math.min(end, this.intervals.enter(first + row) - first) : end;
+    this.attach(batch);
+    const stop = this.core.replayRows(row, limit);
     const status = this.core.replayStatus();
-    if (status !== this.core.Status.Done) throw this.fault(chunk, stop, status);
+    if (status !== this.core.Status.Done) throw this.fault(batch, first, stop, status);
     return stop;
   }
 
@@ -196,25 +271,90 @@ export class Replayer {
   }
 
   /** Only rows of selected phases are replayed: the next row at which one begins; `end` when there is none. */
-  private nextSelected(chunk: Batch, row: number, end: number): number {
-    const begins = (at: number) => chunk.kind[at] === PHASE_BEGIN && this.selected!.has(Number(chunk.va[at]));
+  private nextSelected({ kind, va }: Batch, row: number, end: number): number {
+    const begins = (at: number) => kind[at] === PHASE_BEGIN && this.selected!.has(Number(va[at]));
     while (row < end && !begins(row)) row++;
     return row;
   }
 
-  /** Replays a begin or end row, which is itself part of the phase. */
-  private phaseRow(chunk: Batch, row: number): number {
-    const phase = Number(chunk.va[row]);
-    const begin = chunk.kind[row] === PHASE_BEGIN;
-    if (begin && !this.open.has(phase)) this.beginPhase(phase, chunk.cpu[row]);
+  /** Replays the begin row of a phase, which is part of it, after what makes the machine cold. */
+  private beginRow(chunk: Chunk, row: number): number {
+    const { batch, first } = chunk;
+    const number = Number(batch.va[row]);
+    const cpu = batch.cpu[row];
+    if (cpu >= this.cpus) throw this.fault(batch, first, row, this.core.Status.CpuOutsideMachine);
+    const { replay } = this.configs[0];
+    const passes = (replay.hot ?? 0) + passesOf(replay, number);
+    if (this.again) throw this.nested(this.again.phase.phase, first + row, number);
+    if (passes > 1 && this.open.size > 0) throw this.nested([...this.open.keys()][0], first + row, number);
+    if (!this.open.has(number)) {
+      const phase = this.beginPhase(number, cpu);
+      if (passes > 1) this.again = { phase, row: first + row, passes, kept: [], keptBytes: 0 };
+      this.beginPass(phase, 0);
+    }
+    return this.run(chunk, row, row + 1);
+  }
+
+  /** Replays the end row of a phase, which is part of it, and the further passes. */
+  private *endRow(chunk: Chunk, row: number): Generator<Rows, number> {
+    const number = Number(chunk.batch.va[row]);
     const next = this.run(chunk, row, row + 1);
-    if (!begin) this.endPhase(phase);
+    if (this.again?.phase.phase === number) yield* this.passAgain(this.again, chunk, next);
+    this.endPhase(number);
     return next;
   }
 
-  private beginPhase(phase: number, cpu: number): void {
+  /** The passes behind the first over a phase that ends in a chunk, before its row `end`. */
+  private *passAgain(again: Again, chunk: Chunk, end: number): Generator<Rows, void> {
+    const { phase, row, passes, kept } = again;
+    for (let pass = 1; pass < passes; pass++) {
+      this.beginPass(phase, pass);
+      yield { from: row, to: kept ? row : chunk.first };
+      for (const before of kept ?? []) this.repeat(before, 0, before.batch.rows);
+      this.repeat(chunk, Math.max(0, row - chunk.first), end);
+    }
+    this.again = null;
+  }
+
+  /** Replays rows of a phase again, of which the core stops at the first and the last. */
+  private repeat(chunk: Chunk, from: number, to: number): void {
+    for (let row = from; row < to;) row = this.run(chunk, row, to);
+    this.repeated += to - from;
+  }
+
+  /** What comes before a pass over a phase: cold, polluted or as the pass before left it; the first hot passes do not count. */
+  private beginPass({ cpu }: Phase, pass: number): void {
+    const { core } = this;
+    const { hot } = this.configs[0].replay;
+    this.configs.forEach(({ replay: { cold, pollution } }, lane) => {
+      if (cold !== null && pass === 0)
+        core.cool(lane, { all: core.Scope.All, kernel: core.Scope.Kernel, text: core.Scope.Text }[cold]);
+      else if (pollution > 0) core.pollute(lane, cpu, BigInt(pollution));
+    });
+    if (hot !== null && pass === 0) this.frozen = this.allCounters();
+    if (hot !== null && pass === hot) {
+      this.frozen!.forEach((counted, lane) => (this.uncounted[lane] = difference(this.coreCounters(lane), counted)));
+      this.frozen = null;
+    }
+  }
+
+  /** Keeps the rows of a phase that goes on behind a chunk. */
+  private keep(again: Again, { batch, first }: Chunk): void {
+    const from = Math.max(0, again.row - first);
+    const rowBytes = this.attached.reduce((sum, column) => sum + column.rowBytes, 0);
+    again.keptBytes += (batch.rows - from) * rowBytes;
+    if (again.keptBytes > this.mostKeptBytes) again.kept = null;
+    if (!again.kept) return;
+    const names = this.attached.map(({ name }) => name);
+    const rows = sliceBatch(batch, names, from, batch.rows);
+    // The memory of a batch is used again for a later one.
+    for (const name of names) Object.assign(rows, { [name]: rows[name]!.slice() });
+    again.kept.push({ batch: rows, first: first + from });
+  }
+
+  private beginPhase(phase: number, cpu: number): Phase {
     const key = `${phase}/${cpu}`;
-    const now = this.configs.map((_, lane) => this.counters(lane));
+    const now = this.allCounters();
     let entry = this.phases.get(key);
     if (!entry) {
       entry = { phase, cpu, counted: now.map((counters) => new BigUint64Array(counters.length)), begin: null };
@@ -222,6 +362,7 @@ export class Replayer {
     }
     entry.begin = now;
     this.open.set(phase, entry);
+    return entry;
   }
 
   private endPhase(phase: number): void {
@@ -232,8 +373,17 @@ export class Replayer {
     entry.begin = null;
   }
 
-  /** A lane's counters as they are now. */
+  private allCounters(): Counters[] {
+    return this.configs.map((_, lane) => this.counters(lane));
+  }
+
+  /** What a lane has counted so far. */
   private counters(lane: number): Counters {
+    return difference(this.coreCounters(lane), this.uncounted[lane]);
+  }
+
+  /** A lane's counters as the core has them. */
+  private coreCounters(lane: number): Counters {
     const { core, cpus, scratch } = this;
     const count = core.Stat.Count;
     const counters = new BigUint64Array(cpus * count);
@@ -245,11 +395,32 @@ export class Replayer {
     return counters;
   }
 
-  private fault(chunk: Batch, row: number, status: number): NodewalkError {
-    const where = { source: this.source.path, at: `record ${this.rows + row}` };
+  /** A phase begins inside another, of which one is to be replayed more than once. */
+  private nested(outer: number, row: number, inner: number): InputError {
+    return new InputError({
+      source: this.source.path,
+      at: `record ${row}`,
+      expected: `the end of phase ${outer} before another begins, as replay.hot and replay.repeat need`,
+      found: `the begin of phase ${inner}`,
+      advice: 'name phases that are apart with replay.phases, or repeat none of the two',
+    });
+  }
+
+  private endless({ phase: { phase }, row }: Again): InputError {
+    return new InputError({
+      source: this.source.path,
+      at: `record ${row}`,
+      expected: `a phase that ends, as replay.hot and replay.repeat need`,
+      found: `the begin of phase ${phase} without an end`,
+      advice: 'cut the trace behind the end of a phase, or leave the phase out with replay.phases',
+    });
+  }
+
+  private fault(chunk: Batch, first: number, row: number, status: number): NodewalkError {
+    const where = { source: this.source.path, at: `record ${first + row}` };
     if (status === this.core.Status.GuestMemoryFull) {
       return new UsageError(
-        `paging.stage2: by record ${this.rows + row} of ${this.source.path} the pages fill a guest's intermediate addresses or a node's memory (1 TiB); use more ipaBits or smaller page sizes`,
+        `paging.stage2: by record ${first + row} of ${this.source.path} the pages fill a guest's intermediate addresses or a node's memory (1 TiB); use more ipaBits or smaller page sizes`,
       );
     }
     if (status === this.core.Status.CpuOutsideMachine) {
@@ -271,9 +442,3 @@ export class Replayer {
 
 /** Bytes of a row in each column that the core reads. */
 const ROW_BYTES = { cpu: 2, kind: 1, va: 8, pa: 8, size: 2, insns: 1, mode: 1, asid: 4, vm: 2 } as const;
-
-const isPhase = (kind: number) => kind === PHASE_BEGIN || kind === PHASE_END;
-
-const total = (a: Counters, b: Counters): Counters => a.map((n, i) => n + b[i]);
-
-const difference = (after: Counters, before: Counters): Counters => after.map((n, i) => n - before[i]);

@@ -6,7 +6,8 @@ import { type Config } from '../config/schema.js';
 import { counterKeys } from '../core/counters.js';
 import { type CoreEnum } from '../core/instance.js';
 import { type Counters as Groups, type Flat } from '../results/summary.js';
-import { type Counters, type LaneResult } from './replayer.js';
+import { type Counters } from './counters.js';
+import { type LaneResult } from './replayer.js';
 import { type Topology } from './topology.js';
 
 /** The counter groups of a summary, with the sums of one lane in them. */
@@ -15,17 +16,16 @@ export interface LaneSummary {
   phases: (Groups & { phase: number; name: string; cpu: number })[];
   cpus: (Groups & { cpu: number; node: number })[];
   nodes: (Groups & { node: number })[];
+  /** Only with replay.intervals. */
+  intervals?: (Groups & { from: number; to: number })[];
 }
 
-/** Groups of the contract that nothing counts into yet: no line caches, no system events. */
-const UNCOUNTED = {
-  cache: {},
-  maintenance: { tlbi: {}, ipi: {}, trap: 0, barrier: 0, rootWrite: 0, syncStore: 0, bytesCopied: 0 },
-};
+/** What a system that issues no maintenance has of it. */
+const NO_MAINTENANCE = { tlbi: {}, ipi: {}, trap: 0, barrier: 0, rootWrite: 0, syncStore: 0, bytesCopied: 0 };
 
 /** The sums of one lane's counters. `phaseNames` gives names to phase numbers. */
 export function summarizeLane(
-  { counters, phases, tableBytes }: LaneResult,
+  { counters, phases, intervals, tableBytes }: LaneResult,
   config: Config,
   topology: Topology,
   stats: CoreEnum,
@@ -36,9 +36,15 @@ export function summarizeLane(
   const groups = (from: Counters, cpus: number[]) => layout.groups(cpus.map((cpu) => layout.flat(from, cpu)));
   // CPUs that did nothing say nothing: a machine of 160 CPUs may replay a trace of four.
   const active = every.filter((cpu) => layout.flat(counters, cpu).some(([, n]) => n !== 0));
-  const table = (bytes: number) => ({ bytes, replicaBytes: 0, purpose: { tables: bytes } });
+  const withTable = (counted: Groups, bytes: number) => {
+    return { ...counted, table: { bytes, replicaBytes: 0, purpose: { tables: bytes }, ...counted.table } };
+  };
+  const stretches = intervals.map(({ from, to, counters }) => ({ from, to, ...groups(counters, every) }));
   return {
-    totals: { ...groups(counters, every), table: table(tableBytes.reduce((sum, bytes) => sum + bytes, 0)) },
+    totals: withTable(
+      groups(counters, every),
+      tableBytes.reduce((sum, bytes) => sum + bytes, 0),
+    ),
     phases: phases.map((phase) => {
       const { cycles, ...rest } = groups(phase.counters, every);
       const own = groups(phase.counters, [phase.cpu]).cycles.total;
@@ -46,14 +52,11 @@ export function summarizeLane(
       return { phase: phase.phase, name, cpu: phase.cpu, ...rest, cycles: { ...cycles, own } };
     }),
     cpus: active.map((cpu) => ({ cpu, node: topology.cpuNode[cpu], ...groups(counters, [cpu]) })),
-    nodes: tableBytes.map((bytes, node) => ({
-      node,
-      ...groups(
-        counters,
-        every.filter((cpu) => topology.cpuNode[cpu] === node),
-      ),
-      table: table(bytes),
-    })),
+    nodes: tableBytes.map((bytes, node) => {
+      const own = every.filter((cpu) => topology.cpuNode[cpu] === node);
+      return { node, ...withTable(groups(counters, own), bytes) };
+    }),
+    ...(config.replay.intervals === null ? {} : { intervals: stretches }),
   };
 }
 
@@ -62,10 +65,13 @@ function layoutOf(config: Config, stats: CoreEnum) {
   const { machine } = config;
   const absent = (['l1i', 'l1d', 'l2'] as const).filter((level) => !machine.tlb[level]?.length);
   const caches = new Set<string>([...walkCachesOf(config.paging), ...stage2CachesOf(config.paging)]);
+  const lines = machine.caches;
+  const present = new Set(lines ? ['l1i', 'l1d', 'memory', 'prefetch', lines.l2 && 'l2', lines.llc && 'llc'] : []);
   const levels = new Set(levelsOf(config).map(String));
   const exists = (key: string) => {
     const [group, kind, name] = key.split('.');
     if (group === 'tlb') return !absent.some((level) => level === kind);
+    if (group === 'cache') return present.has(kind);
     if (kind === 'cacheHits') return caches.has(name);
     if (kind === 'levels') return levels.has(name);
     return true;
@@ -74,9 +80,12 @@ function layoutOf(config: Config, stats: CoreEnum) {
   const kept = all.filter(({ key }) => exists(key));
   const cyclesOf = (flat: Flat) => {
     const base = flat['access.insns'] * machine.cpi;
-    const walk = flat['cycles.walk'] + (flat['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
+    const walk = flat['cycles.walk'] / machine.mlp.walk + (flat['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
+    const fetch = (flat['cycles.fetch'] ?? 0) / machine.mlp.fetch;
+    const data = (flat['cycles.data'] ?? 0) / machine.mlp.data;
     const fault = flat['fault.demand'] * machine.costs.demandFault;
-    return { base, fetch: 0, data: 0, walk, fault, maintenance: 0, lock: 0 };
+    const { 'cycles.maintenance': maintenance = 0, 'cycles.lock': lock = 0 } = flat;
+    return { base, fetch, data, walk, fault, maintenance, lock };
   };
   return {
     /** One CPU's counters by key. */
@@ -93,8 +102,19 @@ function layoutOf(config: Config, stats: CoreEnum) {
       }
       const parts = cyclesOf(sum);
       const { cycles: _, ...counted } = nested(sum) as unknown as Groups;
-      const { access, tlb = {}, walk, fault } = counted;
-      return { access, tlb, walk, ...UNCOUNTED, fault, cycles: { total: total(parts), critical, ...parts } };
+      const { access, tlb = {}, walk, cache = {}, maintenance = {}, fault, ...others } = counted;
+      return {
+        ...{
+          access,
+          tlb,
+          walk,
+          cache,
+          maintenance: { ...NO_MAINTENANCE, ...(maintenance as object) },
+          fault,
+          ...others,
+        },
+        cycles: { total: total(parts), critical, ...parts },
+      };
     },
   };
 }

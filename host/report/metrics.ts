@@ -32,7 +32,7 @@ function ratio(part: number | undefined, whole: number | undefined, scale = 1): 
 export const CYCLES: Metric = {
   title: 'Cycles',
   unit: 'sum of all CPUs',
-  meaning: 'All cycles of all CPUs: instructions, second-level TLB hits, table walks and demand faults.',
+  meaning: 'All cycles of all CPUs: the parts of the plot "Where the cycles go".',
   value: (flat) => flat['cycles.total'] ?? null,
 };
 
@@ -100,6 +100,34 @@ export const REMOTE_SHARE: Metric = {
   share: true,
 };
 
+export const FETCH_LINE_MISSES: Metric = {
+  title: 'L1I cache misses',
+  unit: 'per 1,000 instructions',
+  meaning: 'Fetches whose line was not in the first-level instruction cache, per thousand instructions.',
+  value: (flat) => ratio(flat['cache.l1i.fetch.miss'], flat['access.insns'], 1000),
+};
+
+export const MEMORY_LINES: Metric = {
+  title: 'Lines from memory',
+  unit: 'per 1,000 accesses',
+  meaning: 'Lines that fetches, loads, stores and walks read from memory, per thousand accesses.',
+  value: (flat) => ratio(memoryLines(flat, ['local', 'remote']), accesses(flat), 1000),
+};
+
+export const REMOTE_LINES: Metric = {
+  title: 'Remote share',
+  unit: 'of lines from memory',
+  meaning: 'The share of the lines from memory that came from another node than that of the CPU.',
+  value: (flat) => ratio(memoryLines(flat, ['remote']), memoryLines(flat, ['local', 'remote'])),
+  share: true,
+};
+
+/** Lines that came from memory; undefined without line caches. */
+function memoryLines(flat: Flat, places: string[]): number | undefined {
+  const keys = ['fetch', 'data', 'walk'].flatMap((by) => places.map((place) => `cache.memory.${by}.${place}`));
+  return keys.some((key) => key in flat) ? keys.reduce((sum, key) => sum + (flat[key] ?? 0), 0) : undefined;
+}
+
 export const FAULTS: Metric = {
   title: 'Demand faults',
   unit: 'faults',
@@ -150,7 +178,17 @@ export function tableMetrics(flats: Flat[]): Metric[] {
   const all = [
     ...[CYCLES, CRITICAL, OWN, CYCLES_PER_ACCESS, firstLevelMisses(flats)],
     ...tlbLevels(flats).map(missRate),
-    ...[WALKS, WALK_REFS, REFS_PER_WALK, REMOTE_SHARE, FAULTS, TABLE_BYTES],
+    ...[
+      WALKS,
+      WALK_REFS,
+      REFS_PER_WALK,
+      REMOTE_SHARE,
+      FETCH_LINE_MISSES,
+      MEMORY_LINES,
+      REMOTE_LINES,
+      FAULTS,
+      TABLE_BYTES,
+    ],
   ];
   return all.filter(({ value }) => flats.some((flat) => value(flat) !== null));
 }

@@ -94,7 +94,7 @@ async function cyclesSection(totals: Flat, cpus: Part[], phases: Part[]): Promis
   const all = { label: 'all CPUs', flat: totals };
   return section(
     'Where the cycles go',
-    '"base" is executing the instructions, "walk" second-level TLB hits and table walks, "fault" demand faults.',
+    '"base" is executing the instructions, "fetch" and "data" waiting for lines, "walk" second-level TLB hits and table walks, "fault" demand faults.',
     [
       plots(
         [

@@ -183,7 +183,7 @@ async function plotSections(traces: TraceData[], keys: string[]): Promise<(Marku
   return [
     section(
       'Where the cycles go',
-      `Cells from the fewest cycles to the most${dashed && '; the number is the speed-up T_old/T_new - 1'}. "base" is executing the instructions, "walk" second-level TLB hits and table walks, "fault" demand faults.${dashed}${limited(traces)}`,
+      `Cells from the fewest cycles to the most${dashed && '; the number is the speed-up T_old/T_new - 1'}. "base" is executing the instructions, "fetch" and "data" waiting for lines, "walk" second-level TLB hits and table walks, "fault" demand faults.${dashed}${limited(traces)}`,
       [plots(await perTrace((data) => cellBars(data, ownKeys(data, keys))), true)],
     ),
     section('Cycles per access', `${metrics.CYCLES_PER_ACCESS.meaning}${dashed}`, [

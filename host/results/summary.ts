@@ -26,6 +26,8 @@ const counters = z.looseObject({
     updates: count.optional(),
     remaps: count.optional(),
   }),
+  /** By cache, then fetch, data and walk, each with hit and miss or local and remote; empty without line caches. */
+  cache: z.record(z.string(), z.record(z.string(), z.union([count, countsByName]))).optional(),
   table: z.looseObject({ bytes: count, replicaBytes: count.optional() }).optional(),
   fault: countsByName,
   /** `own`, of a phase only: the cycles of the CPU that owns the phase. */
@@ -41,6 +43,8 @@ const summary = z.looseObject({
   cpus: z.array(z.looseObject({ ...counters.partial().shape, cpu: count, node: count })),
   // Which groups are kept per node depends on what is modelled there.
   nodes: z.array(z.looseObject({ node: count })),
+  /** The rows [from, to) of the trace; only with replay.intervals, and without stretches of which no row was replayed. */
+  intervals: z.array(z.looseObject({ ...counters.shape, from: count, to: count })).optional(),
   run: z.looseObject({ version: z.string().optional() }).optional(),
 });
 

@@ -42,15 +42,41 @@ function totalsText(totals: Counters): string {
         .map(([name, n]) => `${name} ${number(n)}`)
         .join(', '),
     ],
+    ...cacheRows(totals),
     ['first touches', number(fault.demand ?? 0)],
     ['page tables', `${number(tables?.bytes ?? 0)} bytes`],
     [
       'cycles',
-      `${number(cycles.total)} (slowest CPU ${number(cycles.critical ?? cycles.total)}; walks ${percent(ratio(cycles.walk, cycles.total))})`,
+      `${number(cycles.total)} (slowest CPU ${number(cycles.critical ?? cycles.total)}; ${partsText(cycles)})`,
     ],
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+/** Line caches, which not every machine has. */
+function cacheRows({ cache = {} }: Counters): [string, string][] {
+  return Object.entries(cache).flatMap(([name, by]): [string, string][] => {
+    const sum = (end: string) =>
+      Object.values(by).reduce<number>((n, counts) => n + (typeof counts === 'number' ? 0 : (counts[end] ?? 0)), 0);
+    const [hit, miss, local, remote] = ['hit', 'miss', 'local', 'remote'].map(sum);
+    if (name === 'prefetch') return [['prefetched lines', number(Number(by.lines))]];
+    if (name === 'memory') return [['lines from memory', `${number(local + remote)}, ${number(remote)} remote`]];
+    return [
+      [
+        `${name} cache misses`,
+        `${number(miss)} of ${number(hit + miss)} accesses (${percent(ratio(miss, hit + miss))})`,
+      ],
+    ];
+  });
+}
+
+/** What CPUs wait for, in shares of all cycles. */
+function partsText({ total, ...parts }: Counters['cycles']): string {
+  const shown = ['fetch', 'data', 'walk'].filter((name) => name === 'walk' || parts[name]);
+  return shown
+    .map((name) => `${name === 'walk' ? 'walks' : name} ${percent(ratio(Number(parts[name]), total))}`)
+    .join(', ');
 }
 
 function tableOf<T extends Counters>(name: string, list: T[], label: (item: T) => string): string {

@@ -10,11 +10,14 @@ const UNITS: [prefix: string, unit: string][] = [
   ['walk.updates', 'updates'],
   ['walk.remaps', 'remaps'],
   ['walk', 'descriptors'],
+  ['cache.prefetch', 'lines'],
+  ['cache.llc.backInvalidated', 'lines'],
   ['cache', 'accesses'],
   ['table', 'bytes'],
   ['maintenance.bytesCopied', 'bytes'],
   ['maintenance', 'operations'],
   ['fault', 'faults'],
+  ['check', 'violations'],
   ['cycles', 'cycles'],
 ];
 
