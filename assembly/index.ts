@@ -26,7 +26,17 @@ export {
   setWalkCache,
   startLane,
 } from './setup';
-export { attachColumn, collectCounters, invalidate, protect, replayRows, replayStatus, unmap } from './replay/replay';
+export {
+  attachColumn,
+  collectCounters,
+  cool,
+  invalidate,
+  pollute,
+  protect,
+  replayRows,
+  replayStatus,
+  unmap,
+} from './replay/replay';
 export { probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
 export { addTablePage } from './memory/image';

@@ -175,6 +175,72 @@ export class TlbLevel {
   sizeOf: usize;
 }
 
+/** One line cache, of every CPU or of every cluster; no sets: there is none. */
+@unmanaged
+export class LineCache {
+  sets: u32;
+  ways: u32;
+  /** Bytes from one set to the next. */
+  setBytes: u32;
+  /** Byte offset of set 0 within a CPU's block of lines; of an LLC 0. */
+  offset: u32;
+}
+
+/** A stretch of captured physical addresses and its home. */
+@unmanaged
+export class MemoryRange {
+  from: u64;
+  /** The last address inside. */
+  last: u64;
+  policy: Policy;
+  node: u32;
+}
+
+/** A lane's line caches (docs/caches.md). */
+@unmanaged
+export class Caches {
+  /** LineCache[Cache.Count]. */
+  caches: usize;
+  /** One block of lines per CPU: its l1i, l1d and l2. */
+  lines: usize;
+  cpuBytes: u32;
+  /** One block per LLC. */
+  llcs: usize;
+  llcBytes: u32;
+  llcCount: u32;
+  /** u32[cpus]: the LLC that the CPU uses, where that is not decided by the line's home. */
+  clusterOf: usize;
+  l2Cycles: u32;
+  llcCycles: u32;
+  walksAtL1d: bool;
+  prefetchLines: u32;
+  inclusive: bool;
+  remoteCacheable: bool;
+  /** u32[activeCount]: the CPUs that have made an access; u8[cpus]: whether a CPU is among them. */
+  active: usize;
+  activeCount: u32;
+  isActive: usize;
+  /** MemoryRange[rangeCount]. */
+  ranges: usize;
+  rangeCount: u32;
+  rangeRoom: u32;
+  /** Captured frames whose home is the node that touched them first. */
+  firstTouched: PageMap | null;
+  /** The filter's line slots of CPU 0, the bytes from one CPU's to the next, and the mask of a slot's byte offset (cache/slots.ts). */
+  slots: usize;
+  slotStride: u32;
+  slotMask: u32;
+}
+
+/** A table from (number, context) to a word (memory/pagemap.ts). */
+@unmanaged
+export class PageMap {
+  /** PageWord[mask + 1]. */
+  pages: usize;
+  mask: u32;
+  used: u32;
+}
+
 /** One machine. Arrays hang off it as raw pointers; their shapes are given with the field. */
 @unmanaged
 export class Lane {
@@ -234,6 +300,22 @@ export class Lane {
   spaceMask: u32;
   spaceCount: u32;
 
+  /** The home of text, where it has one of its own, and where text is: TextRange[textCount]. */
+  textPlaced: bool;
+  textPolicy: Policy;
+  textNode: u32;
+  texts: usize;
+  textCount: u32;
+  textRoom: u32;
+
+  // Line caches
+  /** null: none. */
+  caches: Caches | null;
+  /** u32[cpus]: each CPU's known frames (paging/frame.ts), made when first needed. */
+  frames: usize;
+  /** In captured mapping, the pages whose frames are the lane's own. */
+  ownPages: PageMap | null;
+
   // Replay
   /** Pages of the upper half are global. */
   globalKernel: bool;
@@ -249,6 +331,14 @@ export class PageRule {
   /** The last address inside. */
   last: u64;
   size: u32;
+}
+
+/** A stretch of virtual addresses that is text. */
+@unmanaged
+export class TextRange {
+  from: u64;
+  /** The last address inside. */
+  last: u64;
 }
 
 /** One fully associative walk cache (tlb/walkcache.ts). */
@@ -307,6 +397,12 @@ export function CONTEXT(mode: u8, asid: u32, vm: u16): u64 {
   return ((<u64>asid) << 32) | ((<u64>vm) << 16) | ((<u64>(mode & REGIME_MASK)) << 8);
 }
 
+/**
+ * In the address of a line: a captured physical address. Those of the lane's own frames and tables may be the same numbers, so
+ * caches tell them apart; descriptors hold the plain address.
+ */
+export const CAPTURED: u64 = (<u64>1) << 63;
+
 /** In the context of a TLB entry: it serves all ASIDs (x86 G, Arm nG=0); its asid is 0. */
 export const GLOBAL: u64 = 0x80;
 
@@ -321,3 +417,17 @@ export function GLOBAL_CONTEXT(context: u64): u64 {
 export const REGIME_HYPERVISOR: u8 = 0x02;
 export const REGIME_GUEST: u8 = 0x10;
 export const REGIME_MASK: u8 = REGIME_GUEST | REGIME_HYPERVISOR;
+
+/** The node of a CPU. */
+// @ts-ignore: decorator
+@inline
+export function NODE_OF_CPU(lane: Lane, cpu: u32): u32 {
+  return load<u32>(lane.cpuNode + cpu * 4);
+}
+
+/** Cycles of a memory reference from node `from` to node `to`. */
+// @ts-ignore: decorator
+@inline
+export function LATENCY(lane: Lane, from: u32, to: u32): u32 {
+  return load<u32>(lane.latency + (from * lane.nodes + to) * 4);
+}

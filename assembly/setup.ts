@@ -3,13 +3,18 @@
 // Order: createLane, setStage1, setStage2 where there are two, addPageSize from the smallest up; then in any order the
 // other setters; startLane last. The host has checked the arguments.
 
-import { Format, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
+import { LINE_CACHE } from './cache/hierarchy';
+import { addRange } from './cache/home';
+import { cachesOf, planCaches } from './cache/plan';
+import { Cache, Format, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
 import { allocate } from './memory/arena';
 import { initFrames } from './memory/frames';
 import { newTablePool } from './memory/tables';
+import { initFrameMemory } from './paging/frame';
 import { SIZE } from './paging/map';
 import { initSpaces } from './paging/space';
 import { newStage, SHIFT_AT } from './paging/stage';
+import { addText } from './paging/text';
 import { addLane } from './replay/replay';
 import { Stat } from './stats';
 import { addArray, clearLevel, initLevels, LEVEL, planLevel } from './tlb/hierarchy';
@@ -152,6 +157,54 @@ export function setReplay(lane: Lane, mapping: Mapping, trackDirty: bool, splitP
   lane.splitPages = splitPages;
 }
 
+/** The geometry of one line cache. A lane has line caches when it has an L1i and an L1d; L2 and LLC may be left out. */
+export function setCache(lane: Lane, cache: Cache, sets: u32, ways: u32): void {
+  const line = LINE_CACHE(cachesOf(lane), cache);
+  line.sets = sets;
+  line.ways = ways;
+}
+
+/** How the line caches work together: latencies of hits in cycles, and the options of docs/caches.md. */
+export function setCaches(
+  lane: Lane,
+  l2Cycles: u32,
+  llcCycles: u32,
+  walksAtL1d: bool,
+  prefetchLines: u32,
+  inclusive: bool,
+  remoteCacheable: bool,
+): void {
+  const caches = cachesOf(lane);
+  caches.l2Cycles = l2Cycles;
+  caches.llcCycles = llcCycles;
+  caches.walksAtL1d = walksAtL1d;
+  caches.prefetchLines = prefetchLines;
+  caches.inclusive = inclusive;
+  caches.remoteCacheable = remoteCacheable;
+}
+
+/** The LLC that a CPU uses where remote lines are cacheable: clusters are numbered through all nodes, those of node 0 first. */
+export function setCluster(lane: Lane, cpu: u32, cluster: u32): void {
+  store<u32>(cachesOf(lane).clusterOf + cpu * 4, cluster);
+}
+
+/** The home of the captured physical addresses [from, last]: the range added first decides, node 0 outside all. */
+export function addMemoryRange(lane: Lane, from: u64, last: u64, policy: Policy, node: u32): void {
+  addRange(cachesOf(lane), from, last, policy, node);
+}
+
+/** The home of the frames that the lane allocates for text; the node is used by Policy.Node only. */
+export function setTextPlacement(lane: Lane, policy: Policy, node: u32): void {
+  lane.textPlaced = true;
+  lane.textPolicy = policy;
+  lane.textNode = node;
+}
+
+/** The virtual addresses [from, last] are text. */
+export function addTextRange(lane: Lane, from: u64, last: u64): void {
+  addText(lane, from, last);
+}
+
 /** Lays out the CPUs' state, empties it, and adds the lane to the replay. */
 export function startLane(lane: Lane): void {
   let bytes: u32 = Stat.Count * 8;
@@ -163,6 +216,11 @@ export function startLane(lane: Lane): void {
     const block = lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes;
     for (let i = 0; i < Level.Count; i++) clearLevel(LEVEL(lane, i), block);
     clearWalkCaches(lane, block);
+  }
+  const caches = lane.caches;
+  if (caches) {
+    planCaches(lane, caches);
+    initFrameMemory(lane);
   }
   addLane(lane);
 }

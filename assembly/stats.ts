@@ -51,7 +51,47 @@ export enum Stat {
   FaultDemand,
   FaultStage2,
 
+  // Line caches: what was asked for is a fetch, data or a walk's descriptor; the core adds twice the number of its Source.
+  CacheL1iFetchHit,
+  CacheL1iFetchMiss,
+  CacheL1dDataHit,
+  CacheL1dDataMiss,
+  CacheL1dWalkHit,
+  CacheL1dWalkMiss,
+  CacheL2FetchHit,
+  CacheL2FetchMiss,
+  CacheL2DataHit,
+  CacheL2DataMiss,
+  CacheL2WalkHit,
+  CacheL2WalkMiss,
+  CacheLlcFetchHit,
+  CacheLlcFetchMiss,
+  CacheLlcDataHit,
+  CacheLlcDataMiss,
+  CacheLlcWalkHit,
+  CacheLlcWalkMiss,
+  CacheMemoryFetchLocal,
+  CacheMemoryFetchRemote,
+  CacheMemoryDataLocal,
+  CacheMemoryDataRemote,
+  CacheMemoryWalkLocal,
+  CacheMemoryWalkRemote,
+  CacheLlcBack_Invalidated,
+  CachePrefetchLines,
+  CachePrefetchMemory,
+
+  // In the order of Source. Raw latencies: how many misses overlap is the host's business.
+  CyclesFetch,
+  CyclesData,
   CyclesWalk,
 
   Count,
+}
+
+/** Adds `n` to a counter of the CPU whose block is given: its counters come first in the block. */
+// @ts-ignore: decorator
+@inline
+export function ADD(block: usize, stat: Stat, n: u64): void {
+  const counter = block + ((<usize>stat) << 3);
+  store<u64>(counter, load<u64>(counter) + n);
 }

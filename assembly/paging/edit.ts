@@ -3,13 +3,15 @@
 
 import { Lane } from '../layout';
 import { protectedLeaf } from './descriptor';
-import { findPage } from './map';
+import { forgetFramesAt } from './frame';
+import { findPage, SIZE } from './map';
 
 /** Unmaps the page that holds `va`; false when there is none. Its tables and its frame stay allocated. */
 export function unmapPage(lane: Lane, context: u64, va: u64): bool {
   const page = findPage(lane, context, va);
   if (!page) return false;
   memory.fill(page.first, 0, page.entries * 8);
+  forgetFramesAt(lane, va, SIZE(lane, page.size).shift);
   return true;
 }
 
@@ -21,5 +23,6 @@ export function protectPage(lane: Lane, context: u64, va: u64, writable: bool, e
     const entry = page.first + i * 8;
     store<u64>(entry, protectedLeaf(lane.stage1, load<u64>(entry), writable, executable));
   }
+  forgetFramesAt(lane, va, SIZE(lane, page.size).shift);
   return true;
 }

@@ -5,8 +5,10 @@ import { allocate } from '../memory/arena';
 import { allocateFrame, alignUp } from '../memory/frames';
 import { allocateTables, countTables, DESCRIPTOR, NODE_OF, takePages } from '../memory/tables';
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
+import { noteOwnFrame } from './own';
 import { IS_UPPER, rootSlot } from './space';
 import { ENTRY_AT } from './stage';
+import { hasTextHome } from './text';
 import { guestPages, mapIpa, stage2Address, stage2Leaf, vmOf } from './vm';
 
 // @ts-ignore: decorator
@@ -57,6 +59,7 @@ export function mapPage(lane: Lane, cpuNode: u32, context: u64, va: u64, pa: u64
   }
   const frame = vm ? guestPage(lane, vm, size) : hostPage(lane, cpuNode, va, pa, size);
   installLeaf(lane, pool, table, va, size, frame);
+  noteOwnFrame(lane, vm, context, va, pa == PA_UNKNOWN);
   return backed;
 }
 
@@ -81,9 +84,9 @@ function back(lane: Lane, vm: Vm, cpuNode: u32, ipa: u64): u32 {
 
 function hostPage(lane: Lane, cpuNode: u32, va: u64, pa: u64, size: u32): u64 {
   const shift = SIZE(lane, size).shift;
-  return pa == PA_UNKNOWN
-    ? allocateFrame(lane, cpuNode, va, shift, lane.dataPolicy, lane.dataNode)
-    : (pa >> shift) << shift;
+  if (pa != PA_UNKNOWN) return (pa >> shift) << shift;
+  if (hasTextHome(lane, null, va)) return allocateFrame(lane, cpuNode, va, shift, lane.textPolicy, lane.textNode);
+  return allocateFrame(lane, cpuNode, va, shift, lane.dataPolicy, lane.dataNode);
 }
 
 function guestPage(lane: Lane, vm: Vm, size: u32): u64 {

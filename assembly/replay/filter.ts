@@ -16,20 +16,24 @@ import {
   LAST_SYSTEM_EVENT,
   OPERANDS,
   PA_UNKNOWN,
+  PageMap,
   PHASE_BEGIN,
   PHASE_END,
   REGIME_MASK,
   Status,
   STORE,
 } from '../layout';
+import { CPU_SLOT_BYTES } from '../cache/slots';
 import { allocate } from '../memory/arena';
-import { CapturedPages, newCapturedPages, noteFrame } from './captured';
+import { newPageMap } from '../memory/pagemap';
+import { noteFrame } from './captured';
+import { emptyLines, lineLook, runLineGroups } from './lines';
 import { Look, LOOK_BYTES, LOOK_FETCH, LOOK_FETCH_SHIFT, LOOK_REMAPPED, LOOK_STORE } from './look';
 
 /** The most slots of a side. More would let less through, but also make more filters for the same set of lanes. */
 export const MAX_SLOTS: u32 = 16;
 /** Bytes of one side of a CPU's table. */
-const SIDE_BYTES: u32 = MAX_SLOTS * 8;
+export const SIDE_BYTES: u32 = MAX_SLOTS * 8;
 /** No VPN, pages being at least 4 KiB. */
 const NO_VPN: u64 = u64.MAX_VALUE;
 /** Above every physical address, and no PA_UNKNOWN: goes with an empty slot where frames are compared. */
@@ -48,11 +52,13 @@ export class Filter {
   splitShift: u32;
   /** No look-up may be dropped, because some miss the first level whenever they are made. */
   passAll: bool;
+  /** For lanes with line caches: the slots of a kind of row (lines.ts); 0: lanes without. */
+  lineSlots: u32;
 
   cpus: u32;
   /** FilterCpu[cpus]. */
   perCpu: usize;
-  pages: CapturedPages;
+  pages: PageMap;
   /** Where the look-ups that passed are written (Look[]), and how many. */
   looks: usize;
   lookCount: u32;
@@ -60,6 +66,9 @@ export class Filter {
   pas: usize;
   /** How the last run ended. */
   status: Status;
+  /** With line caches, the lanes behind the filter: Lane[laneCount]. */
+  lanes: usize;
+  laneCount: u32;
 }
 
 /** One CPU's part of a filter. */
@@ -81,10 +90,12 @@ export class FilterCpu {
 
 // Behind the FilterCpu record, each with MAX_SLOTS words of 64 bits per side: the addresses last seen (data, instruction), the
 // physical addresses that go with them, and, of the data side only, the VPNs of pages that have been stored to.
-const RECENT: u32 = offsetof<FilterCpu>();
-const FRAMES: u32 = RECENT + 2 * SIDE_BYTES;
+// Then the line slots.
+export const RECENT: u32 = offsetof<FilterCpu>();
+export const FRAMES: u32 = RECENT + 2 * SIDE_BYTES;
 const STORED: u32 = FRAMES + 2 * SIDE_BYTES;
-const CPU_BYTES: u32 = STORED + SIDE_BYTES;
+export const LINES: u32 = STORED + SIDE_BYTES;
+export const CPU_BYTES: u32 = LINES + CPU_SLOT_BYTES;
 
 // @ts-ignore: decorator
 @inline
@@ -97,7 +108,7 @@ export function initFilter(filter: Filter, looks: usize, pas: usize): void {
   filter.looks = looks;
   filter.pas = pas;
   filter.perCpu = allocate(filter.cpus * CPU_BYTES);
-  if (filter.captured) filter.pages = newCapturedPages();
+  if (filter.captured) filter.pages = newPageMap();
   for (let cpu: u32 = 0; cpu < filter.cpus; cpu++) forget(filter, FILTER_CPU(filter, cpu));
 }
 
@@ -119,6 +130,7 @@ export function forget(filter: Filter, cpu: FilterCpu): void {
     store<u64>(slot + (FRAMES - RECENT) + SIDE_BYTES, NO_FRAME);
   }
   memory.fill(changetype<usize>(cpu) + STORED, 0xff, SIDE_BYTES);
+  if (filter.lineSlots) memory.fill(changetype<usize>(cpu) + LINES, 0, CPU_SLOT_BYTES);
 }
 
 /** The address of a slot: side 0 is data, 1 instruction. */
@@ -199,7 +211,7 @@ function pass(at: usize, va: u64, i: usize, pageShift: u64, slotMask: u32, conte
 /** Whether the rows of a group from `row` on all have the context `context`. */
 // @ts-ignore: decorator
 @inline
-function sameContext(columns: BatchColumns, row: u32, context: u64): bool {
+export function sameContext(columns: BatchColumns, row: u32, context: u64): bool {
   let different = i64x2.splat(0);
   if (columns.mode) {
     const regime = i8x16.splat(<i8>(context >> 8));
@@ -228,7 +240,7 @@ export function runFilter(filter: Filter, columns: BatchColumns, from: u32, to: 
   const byRow = filter.trackDirty || filter.splitPages || filter.passAll;
   let row = from;
   while (row < to) {
-    if (!byRow) row = runGroups(filter, columns, row, to);
+    if (!byRow) row = filter.lineSlots ? runLineGroups(filter, columns, row, to) : runGroups(filter, columns, row, to);
     // What a group cannot take: the end, other CPUs, events, another context.
     const end = min(row + GROUP, to);
     row = runRows(filter, columns, row, end, taken);
@@ -238,7 +250,7 @@ export function runFilter(filter: Filter, columns: BatchColumns, from: u32, to: 
 }
 
 /** Rows of a group. */
-const GROUP: u32 = 16;
+export const GROUP: u32 = 16;
 
 /** Runs groups of rows of one CPU in its present context, without events, from `row` on; returns the row where it stopped. */
 function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u32 {
@@ -402,7 +414,8 @@ function access(filter: Filter, columns: BatchColumns, row: u32, number: u32, cp
   const va = load<u64>(columns.va + row * 8);
   const pa = filter.captured && columns.pa ? load<u64>(columns.pa + row * 8) : PA_UNKNOWN;
   const recent = changetype<usize>(cpu) + RECENT;
-  look(filter, cpu, recent, number, kind, va, pa);
+  if (filter.lineSlots) lineLook(filter, cpu, number, kind, va, pa);
+  else look(filter, cpu, recent, number, kind, va, pa);
 
   if (!filter.splitPages || !columns.size) return;
   const size = load<u16>(columns.size + row * 2);
@@ -411,11 +424,12 @@ function access(filter: Filter, columns: BatchColumns, row: u32, number: u32, cp
   if (nextPage - va >= <u64>size) return;
   if (kind == FETCH) cpu.splitFetches++;
   else cpu.splitData++;
-  look(filter, cpu, recent, number, kind, nextPage, PA_UNKNOWN);
+  if (filter.lineSlots) lineLook(filter, cpu, number, kind, nextPage, PA_UNKNOWN);
+  else look(filter, cpu, recent, number, kind, nextPage, PA_UNKNOWN);
 }
 
 /** One look-up: dropped when its page is the one in its slot at `recent`, else noted there and passed on. */
-function look(filter: Filter, cpu: FilterCpu, recent: usize, number: u32, kind: u8, va: u64, pa: u64): void {
+export function look(filter: Filter, cpu: FilterCpu, recent: usize, number: u32, kind: u8, va: u64, pa: u64): void {
   const base = changetype<usize>(cpu);
   const side: u32 = kind == FETCH ? 1 : 0;
   const mask = filter.slots - 1;
@@ -460,6 +474,7 @@ function forgetPage(filter: Filter, vpn: u64, running: FilterCpu, recent: usize)
     }
     const stored = SLOT(changetype<usize>(cpu), STORED, 0, vpn, mask);
     if (load<u64>(stored) == vpn) store<u64>(stored, NO_VPN);
+    if (filter.lineSlots) emptyLines(cpu, vpn, filter.pageShift);
   }
 }
 

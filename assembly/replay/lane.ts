@@ -1,12 +1,16 @@
 // One lane's part of a replay: the look-ups of the accesses that the filter let through.
 
-import { Lane, Level, Mapping, PA_UNKNOWN } from '../layout';
+import { dataLine, fetchLine } from '../cache/hierarchy';
+import { CAPTURED, FETCH, Lane, Level, Mapping, PA_UNKNOWN, STORE } from '../layout';
 import { dirtied } from '../paging/descriptor';
+import { forgetFramesAt, FRAME_INSIDE, frameOf, NO_FRAME } from '../paging/frame';
 import { findPage, newLeaf } from '../paging/map';
+import { noteOwnFrame } from '../paging/own';
 import { OWNER } from '../paging/space';
-import { Stat } from '../stats';
+import { vmOf } from '../paging/vm';
+import { ADD, Stat } from '../stats';
 import { insertLevel, invalidatePage, LEVEL, lookupLevel, PROBE, touchLevel } from '../tlb/hierarchy';
-import { ADD, mappedSize, walk } from '../tlb/walk';
+import { mappedSize, walk } from '../tlb/walk';
 import { Look, LOOK_BYTES, LOOK_FETCH, LOOK_REMAPPED, LOOK_STORE } from './look';
 
 /** Runs `count` look-ups (Look records at `looks`, their captured addresses at `pas`) through the lane. */
@@ -52,6 +56,26 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
   }
 }
 
+/**
+ * The access to its line that follows a look-up, in a lane with line caches; `pa` is the captured address or PA_UNKNOWN. A page that was
+ * unmapped is still known to the TLBs until they are told: an access to it finds no line.
+ */
+export function accessLine(lane: Lane, cpu: u32, kind: u8, va: u64, context: u64, pa: u64): void {
+  let address: u64;
+  // A guest's captured frames are behind its own stage 2.
+  if (lane.mapping == Mapping.Captured && ~pa && !lane.stage2) {
+    const inside = ((<u64>1) << lane.stage1.pageShift) - 1;
+    address = CAPTURED | (pa & ~inside) | (va & inside);
+  } else {
+    const frame = frameOf(lane, cpu, va, context);
+    if (frame == NO_FRAME) return;
+    address = frame | (va & FRAME_INSIDE);
+  }
+  const block = lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes;
+  if (kind == FETCH) fetchLine(lane, block, cpu, address, va, context);
+  else dataLine(lane, block, cpu, address, va, context, kind == STORE);
+}
+
 /** The second level and, where that misses, a walk; returns the size number of the page. */
 function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64): u32 {
   const va = look.va;
@@ -90,6 +114,8 @@ function remap(lane: Lane, block: usize, va: u64, context: u64, tag: u64, pa: u6
   const shift = lane.stage1.pageShift;
   const page = findPage(lane, context, va);
   if (page) store<u64>(page.leaf, newLeaf(lane, va, (pa >> shift) << shift, 0, false));
+  forgetFramesAt(lane, va, shift);
+  noteOwnFrame(lane, vmOf(lane, context), context, va, false);
   ADD(block, Stat.WalkRemaps, 1);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
     invalidatePage(lane, lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes, va, tag);

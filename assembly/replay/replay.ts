@@ -1,12 +1,17 @@
 // The replay of one batch: segment by segment, each filter once, and behind each filter its lanes.
 
-import { BatchColumns, Column, CONTEXT, Lane, Level, Mapping, Status, TlbLevel } from '../layout';
+import { coolLines } from '../cache/cold';
+import { LINE_CACHE } from '../cache/hierarchy';
+import { readOwnMemory } from '../cache/pollution';
+import { LINE_SLOTS } from '../cache/slots';
+import { BatchColumns, Cache, Caches, Column, CONTEXT, Lane, Level, Mapping, Scope, Status, TlbLevel } from '../layout';
 import { allocate } from '../memory/arena';
 import { protectPage, unmapPage } from '../paging/edit';
 import { Stat } from '../stats';
-import { LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
-import { Filter, FILTER_CPU, forget, MAX_SLOTS, initFilter, runFilter } from './filter';
+import { clearLevel, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
+import { clearWalkCaches } from '../tlb/walkcache';
+import { CPU_BYTES, Filter, FILTER_CPU, forget, initFilter, LINES, MAX_SLOTS, runFilter } from './filter';
 import { runLane } from './lane';
 import { LOOK_BYTES } from './look';
 
@@ -63,7 +68,15 @@ export function attachColumn(column: Column, bytes: u32): usize {
 export function addLane(lane: Lane): void {
   const i = replay.laneCount++;
   store<u32>(replay.lanes + i * 4, changetype<usize>(lane));
-  store<u32>(replay.filterOf + i * 4, filterFor(lane));
+  const f = filterFor(lane);
+  store<u32>(replay.filterOf + i * 4, f);
+  const caches = lane.caches;
+  if (!caches) return;
+  const filter = FILTER(f);
+  store<u32>(filter.lanes + filter.laneCount++ * 4, changetype<usize>(lane));
+  caches.slots = changetype<usize>(FILTER_CPU(filter, 0)) + LINES;
+  caches.slotStride = CPU_BYTES;
+  caches.slotMask = (filter.lineSlots - 1) << 3;
 }
 
 /**
@@ -82,7 +95,8 @@ export function replayRows(from: u32, to: u32): u32 {
       replay.status = filter.status;
       for (let i: u32 = 0; i < replay.laneCount; i++) {
         if (load<u32>(replay.filterOf + i * 4) != f) continue;
-        runLane(LANE(i), filter.looks, filter.pas, filter.lookCount);
+        // Lanes with line caches have run row by row.
+        if (!filter.lineSlots) runLane(LANE(i), filter.looks, filter.pas, filter.lookCount);
         if (!LANE(i).memoryFull) continue;
         replay.status = Status.GuestMemoryFull;
         return stop;
@@ -124,6 +138,25 @@ export function invalidate(
   }
 }
 
+/** Invalidates what is in `scope` on all CPUs of a lane: all TLBs and walk caches, and lines. */
+export function cool(lane: u32, scope: Scope): void {
+  const machine = LANE(lane);
+  const filter = FILTER(load<u32>(replay.filterOf + lane * 4));
+  const caches = machine.caches;
+  for (let cpu: u32 = 0; cpu < machine.cpus; cpu++) {
+    const block = machine.cpuBlocks + <usize>cpu * machine.cpuBlockBytes;
+    for (let i = 0; i < Level.Count; i++) clearLevel(LEVEL(machine, i), block);
+    clearWalkCaches(machine, block);
+    forget(filter, FILTER_CPU(filter, cpu));
+  }
+  if (caches) coolLines(caches, scope);
+}
+
+/** A CPU of a lane reads `bytes` of its own through its line caches, uncounted. */
+export function pollute(lane: u32, cpu: u32, bytes: u64): void {
+  if (LANE(lane).caches) readOwnMemory(LANE(lane), cpu, bytes);
+}
+
 /** Unmaps the page at `va` in a lane's tables; false when there is none. */
 export function unmap(lane: u32, mode: u8, asid: u32, vm: u16, va: u64): bool {
   return unmapPage(LANE(lane), CONTEXT(mode, asid, vm), va);
@@ -148,6 +181,9 @@ export function collectCounters(lane: u32, cpu: u32, out: usize): void {
   const accesses = seen.loads + seen.stores + seen.splitData;
   put(out, Stat.TlbL1iHit, fetches - load<u64>(out + Stat.TlbL1iMiss * 8));
   put(out, Stat.TlbL1dHit, accesses - load<u64>(out + Stat.TlbL1dMiss * 8));
+  if (!own.caches) return;
+  put(out, Stat.CacheL1iFetchHit, fetches - load<u64>(out + Stat.CacheL1iFetchMiss * 8));
+  put(out, Stat.CacheL1dDataHit, accesses - load<u64>(out + Stat.CacheL1dDataMiss * 8));
 }
 
 // @ts-ignore: decorator
@@ -173,6 +209,11 @@ function filterFor(lane: Lane): u32 {
   const finest = min(finestShift(l1i), finestShift(l1d));
   wanted.pageShift = byBasePage ? min(base, finest) : finest;
   wanted.slots = min(slotsFor(l1i, wanted.pageShift), slotsFor(l1d, wanted.pageShift));
+  const caches = lane.caches;
+  if (caches) {
+    wanted.lineSlots = min(lineSlotsFor(caches, Cache.L1i), lineSlotsFor(caches, Cache.L1d));
+    wanted.lanes = allocate(MAX_LANES * 4);
+  }
   for (let f: u32 = 0; f < replay.filterCount; f++) if (sameKind(FILTER(f), wanted)) return f;
   initFilter(wanted, replay.looks, replay.pas);
   store<u32>(replay.filters + replay.filterCount * 4, changetype<usize>(wanted));
@@ -188,7 +229,8 @@ function sameKind(a: Filter, b: Filter): bool {
     a.trackDirty == b.trackDirty &&
     a.splitPages == b.splitPages &&
     a.splitShift == b.splitShift &&
-    a.passAll == b.passAll
+    a.passAll == b.passAll &&
+    a.lineSlots == b.lineSlots
   );
 }
 
@@ -215,4 +257,9 @@ function slotsFor(level: TlbLevel, pageShift: u32): u32 {
     slots = min(slots, 1 << ctz(array.sets));
   }
   return slots;
+}
+
+/** How many line slots a filter may have in front of a first-level cache: the largest power of two up to a page's lines that divides its sets. */
+function lineSlotsFor(caches: Caches, cache: Cache): u32 {
+  return min(LINE_SLOTS, 1 << ctz(LINE_CACHE(caches, cache).sets));
 }

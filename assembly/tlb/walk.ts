@@ -1,29 +1,16 @@
 // The hardware walker of one CPU: walk caches first, then one descriptor per level from the tables in memory, with every
 // reference counted by level and by the distance of the table page's node (docs/models.md, Walk and Two stages).
 
-import { Format, Lane, Policy, Vm } from '../layout';
+import { walkLine } from '../cache/hierarchy';
+import { Format, Lane, LATENCY, NODE_OF_CPU, Policy, Vm } from '../layout';
 import { DESCRIPTOR, NODE_OF } from '../memory/tables';
 import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
 import { mapPage, SIZE, sizeOfLeaf, TABLES } from '../paging/map';
 import { rootSlot } from '../paging/space';
 import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
 import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
-import { Stat } from '../stats';
+import { ADD, Stat } from '../stats';
 import { CACHE, insertCache, IPA_CACHE, lookupCache, NEXT, STAGE1_CACHES, STAGE2_CACHES } from './walkcache';
-
-/** Adds `n` to a counter of the CPU whose block is given: its counters come first in the block. */
-// @ts-ignore: decorator
-@inline
-export function ADD(block: usize, stat: Stat, n: u64): void {
-  const counter = block + ((<usize>stat) << 3);
-  store<u64>(counter, load<u64>(counter) + n);
-}
-
-// @ts-ignore: decorator
-@inline
-export function NODE_OF_CPU(lane: Lane, cpu: u32): u32 {
-  return load<u32>(lane.cpuNode + cpu * 4);
-}
 
 /** The tag of a stage-2 entry: the virtual machine alone. */
 // @ts-ignore: decorator
@@ -96,13 +83,13 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     const at = ENTRY_AT(stage, table, va, height);
     // The table that a cached descriptor points to is known by its physical address already.
     const known = cached && height == from;
-    const atPa = !vm ? at : known ? stage2Address(lane, vm, at) : translateIpa(lane, block, cpuNode, vm, at);
-    countRef(lane, block, cpuNode, atPa);
+    const atPa = !vm ? at : known ? stage2Address(lane, vm, at) : translateIpa(lane, block, cpu, vm, at);
+    countRef(lane, block, cpu, atPa);
     ADD(block, Stat.WalkLevels_0 + LEVEL_AT(stage, height), 1);
     const entry = load<u64>(DESCRIPTOR(pool, at));
     const next = addressOf(stage, entry, height);
     if (isLeaf(stage, entry, height)) {
-      if (vm) translateIpa(lane, block, cpuNode, vm, next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)));
+      if (vm) translateIpa(lane, block, cpu, vm, next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)));
       return size;
     }
     table = next;
@@ -112,15 +99,17 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
 }
 
 /** Counts a descriptor read at `pa`. */
-function countRef(lane: Lane, block: usize, cpuNode: u32, pa: u64): void {
+function countRef(lane: Lane, block: usize, cpu: u32, pa: u64): void {
+  const cpuNode = NODE_OF_CPU(lane, cpu);
   const node = lane.tablePolicy == Policy.Local ? cpuNode : NODE_OF(pa);
   ADD(block, Stat.WalkRefs, 1);
   ADD(block, node == cpuNode ? Stat.WalkLocal : Stat.WalkRemote, 1);
-  ADD(block, Stat.CyclesWalk, load<u32>(lane.latency + (cpuNode * lane.nodes + node) * 4));
+  if (lane.caches) walkLine(lane, block, cpu, pa);
+  else ADD(block, Stat.CyclesWalk, LATENCY(lane, cpuNode, node));
 }
 
 /** A stage-2 translation: the IPA cache, else a walk of stage 2. Returns the physical address. */
-function translateIpa(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64): u64 {
+function translateIpa(lane: Lane, block: usize, cpu: u32, vm: Vm, ipa: u64): u64 {
   const inside = ((<u64>1) << lane.stage2Shift) - 1;
   const tag = VM_TAG(vm);
   const ipaCache = CACHE(lane, IPA_CACHE);
@@ -131,15 +120,15 @@ function translateIpa(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64):
   }
   if (!stage2Leaf(lane, vm, ipa)) {
     ADD(block, Stat.FaultStage2, 1);
-    mapIpa(lane, vm, cpuNode, ipa);
+    mapIpa(lane, vm, NODE_OF_CPU(lane, cpu), ipa);
   }
-  const framePa = walkStage2(lane, block, cpuNode, vm, ipa);
+  const framePa = walkStage2(lane, block, cpu, vm, ipa);
   insertCache(ipaCache, block, ipa, tag, framePa);
   return framePa | (ipa & inside);
 }
 
 /** Walks stage 2 for a mapped `ipa` and returns its frame. */
-function walkStage2(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64): u64 {
+function walkStage2(lane: Lane, block: usize, cpu: u32, vm: Vm, ipa: u64): u64 {
   const stage = lane.stage2!;
   const tag = VM_TAG(vm);
   let from = stage.depth - 1;
@@ -156,7 +145,7 @@ function walkStage2(lane: Lane, block: usize, cpuNode: u32, vm: Vm, ipa: u64): u
   }
   let height = from;
   while (true) {
-    countRef(lane, block, cpuNode, tablePa);
+    countRef(lane, block, cpu, tablePa);
     ADD(block, Stat.WalkStage2_Refs, 1);
     const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, tablePa, ipa, height)));
     tablePa = addressOf(stage, entry, height);

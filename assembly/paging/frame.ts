@@ -1,0 +1,92 @@
+// The physical address behind an access. Lanes with line caches ask for it far more often than a walk goes through the tables, so every CPU
+// has a direct-mapped memory of frames. It is no part of the machine: what it holds is what the tables say, and it is told of every change.
+
+import { CAPTURED, Lane, Mapping } from '../layout';
+import { allocate } from '../memory/arena';
+import { newPageMap } from '../memory/pagemap';
+import { addressOf } from './descriptor';
+import { findPage, SIZE } from './map';
+import { isCaptured } from './own';
+import { SHIFT_AT } from './stage';
+import { stage2Address, stage2Leaf, vmOf } from './vm';
+
+
+@unmanaged
+class Frame {
+  /** The number of the piece of 2^FRAME_SHIFT bytes, plus one; 0: free. */
+  key: u64;
+  context: u64;
+  /** Its physical address, with CAPTURED where it is one. */
+  frame: u64;
+  unused: u64;
+}
+
+const FRAME_BYTES: u32 = <u32>offsetof<Frame>();
+const FRAMES: u32 = 512;
+/** The smallest page of any stage. */
+const FRAME_SHIFT: u32 = 12;
+/** The address bits within such a piece. */
+export const FRAME_INSIDE: u64 = (1 << FRAME_SHIFT) - 1;
+
+/** What frameOf returns for an address that is not mapped. */
+export const NO_FRAME: u64 = u64.MAX_VALUE;
+
+/** Sets up a lane whose line caches need physical addresses. */
+export function initFrameMemory(lane: Lane): void {
+  lane.frames = allocate(lane.cpus * 4);
+  if (lane.mapping == Mapping.Captured) lane.ownPages = newPageMap();
+}
+
+/** The frame of 4 KiB that `va` is in for a CPU, with CAPTURED where it is a captured one; NO_FRAME where nothing is mapped. */
+export function frameOf(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
+  let frames = <usize>load<u32>(lane.frames + cpu * 4);
+  if (!frames) {
+    frames = allocate(FRAMES * FRAME_BYTES);
+    store<u32>(lane.frames + cpu * 4, <u32>frames);
+  }
+  const number = va >> FRAME_SHIFT;
+  const known = FRAME(frames, number);
+  if (known.key == number + 1 && known.context == context) return known.frame;
+  const frame = lookUpFrame(lane, va, context);
+  if (~frame) {
+    known.key = number + 1;
+    known.context = context;
+    known.frame = frame;
+  }
+  return frame;
+}
+
+// @ts-ignore: decorator
+@inline
+function FRAME(frames: usize, number: u64): Frame {
+  return changetype<Frame>(frames + ((<u32>number) & (FRAMES - 1)) * FRAME_BYTES);
+}
+
+/** The same, from the tables. */
+function lookUpFrame(lane: Lane, va: u64, context: u64): u64 {
+  const page = findPage(lane, context, va);
+  if (!page) return NO_FRAME;
+  const height = SIZE(lane, page.size).height;
+  const inside = ((<u64>1) << SHIFT_AT(lane.stage1, height)) - 1;
+  const address = (addressOf(lane.stage1, load<u64>(page.leaf), height) | (va & inside)) & ~FRAME_INSIDE;
+  const vm = vmOf(lane, context);
+  if (vm) return stage2Leaf(lane, vm, address) ? stage2Address(lane, vm, address) : NO_FRAME;
+  return isCaptured(lane, va, context) ? address | CAPTURED : address;
+}
+
+/** Forgets what the CPUs know of the 2^shift bytes that hold `va`. */
+export function forgetFramesAt(lane: Lane, va: u64, shift: u32): void {
+  if (!lane.frames) return;
+  const pieces = min<u64>((<u64>1) << (shift - FRAME_SHIFT), FRAMES);
+  const first = (va >> shift) << (shift - FRAME_SHIFT);
+  for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
+    const frames = <usize>load<u32>(lane.frames + cpu * 4);
+    if (!frames) continue;
+    for (let i: u64 = 0; i < pieces; i++) FRAME(frames, first + i).key = 0;
+  }
+}
+
+/** Forgets everything that the CPUs know. */
+export function forgetFrames(lane: Lane): void {
+  forgetFramesAt(lane, 0, 63);
+}

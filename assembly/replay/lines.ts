@@ -1,0 +1,133 @@
+// The filter in front of lanes with line caches. A row is dropped when its page is in its page slot (filter.ts) and its line in its line
+// slot, of its CPU and kind, direct-mapped by address bits of the page offset: then the line is the most recent entry of its set in the
+// first-level cache of every lane, not marked as prefetched, and owned if the row is a store.
+//
+// What lanes do to a first-level cache otherwise may end such a promise, so a row that passes goes through all lanes at once, and they empty the
+// slots that they touch (cache/slots.ts).
+
+import { KIND_BYTES, NO_LINE } from '../cache/slots';
+import { BatchColumns, FETCH, LOAD, PA_UNKNOWN, STORE, Lane } from '../layout';
+import {
+  CPU_BYTES,
+  Filter,
+  FILTER_CPU,
+  FilterCpu,
+  FRAMES,
+  GROUP,
+  LINES,
+  look,
+  RECENT,
+  sameContext,
+  SIDE_BYTES,
+} from './filter';
+import { accessLine, runLane } from './lane';
+
+/** How a line is noted in a slot: its address with the bits below its number set. */
+// @ts-ignore: decorator
+@inline
+function LINE(va: u64): u64 {
+  return va | 63;
+}
+
+/** Byte offset among a kind's slots, for `slots` of them. */
+// @ts-ignore: decorator
+@inline
+function LINE_OFFSET(va: u64, mask: u32): u32 {
+  return (<u32>(va >> 3)) & mask;
+}
+
+/** One look-up and the access that follows it: dropped when its page and its line are in their slots, else run through the lanes. */
+export function lineLook(filter: Filter, cpu: FilterCpu, number: u32, kind: u8, va: u64, pa: u64): void {
+  const mask = (filter.lineSlots - 1) << 3;
+  const slots = changetype<usize>(cpu) + LINES + LINE_OFFSET(va, mask);
+  const line = LINE(va);
+  filter.lookCount = 0;
+  look(filter, cpu, changetype<usize>(cpu) + RECENT, number, kind, va, pa);
+  if (!filter.lookCount && load<u64>(slots + kind * KIND_BYTES) == line) return;
+
+  // A load promises nothing to stores, and its line may have taken the place of the one that they know.
+  store<u64>(slots + kind * KIND_BYTES, line);
+  if (kind == STORE) store<u64>(slots + LOAD * KIND_BYTES, line);
+  if (kind == LOAD && load<u64>(slots + STORE * KIND_BYTES) != line) store<u64>(slots + STORE * KIND_BYTES, NO_LINE);
+  const context = cpu.context;
+  for (let i: u32 = 0; i < filter.laneCount; i++) {
+    const lane = changetype<Lane>(load<u32>(filter.lanes + i * 4));
+    if (filter.lookCount) runLane(lane, filter.looks, filter.pas, 1);
+    accessLine(lane, number, kind, va, context, pa);
+  }
+}
+
+/** Empties a CPU's line slots that are in the page `vpn`. */
+export function emptyLines(cpu: FilterCpu, vpn: u64, pageShift: u32): void {
+  const first = changetype<usize>(cpu) + LINES;
+  for (let slot = first; slot < changetype<usize>(cpu) + CPU_BYTES; slot += 8) {
+    if (load<u64>(slot) >> pageShift == vpn) store<u64>(slot, NO_LINE);
+  }
+}
+
+/** Runs groups of rows of one CPU in its present context, without events, from `row` on; returns the row where it stopped. */
+export function runLineGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u32 {
+  if (row + GROUP > to) return row;
+  const number = <u32>load<u16>(columns.cpu + row * 2);
+  if (number >= filter.cpus) return row;
+  const cpu = FILTER_CPU(filter, number);
+  if (cpu.cold && !filter.captured) return row;
+  const hasContext = (columns.mode | columns.asid | columns.vm) != 0;
+  const insns = columns.insns;
+  const number8 = i16x8.splat(<i16>number);
+  let fetches: u64 = 0;
+  let stores: u64 = 0;
+  // A segment's rows have too few instructions to overflow a lane.
+  let insnSums = i32x4.splat(0);
+  const first = row;
+  for (; row + GROUP <= to; row += GROUP) {
+    // One CPU, kinds 0, 1 and 2 only, its context.
+    const cpus = columns.cpu + row * 2;
+    if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) break;
+    const kinds = v128.load(columns.kind + row);
+    if (v128.any_true(i8x16.gt_u(kinds, i8x16.splat(STORE)))) break;
+    if (hasContext && !sameContext(columns, row, cpu.context)) break;
+    const isFetch = i8x16.eq(kinds, i8x16.splat(FETCH));
+    fetches += popcnt(i8x16.bitmask(isFetch));
+    stores += popcnt(i8x16.bitmask(i8x16.eq(kinds, i8x16.splat(STORE))));
+    if (insns) {
+      const counted = v128.and(v128.load(insns + row), isFetch);
+      insnSums = i32x4.add(insnSums, i32x4.extadd_pairwise_i16x8_u(i16x8.extadd_pairwise_i8x16_u(counted)));
+    }
+    if (filter.captured && columns.pa) runGroup(filter, columns, cpu, number, row, true);
+    else runGroup(filter, columns, cpu, number, row, false);
+  }
+  cpu.fetches += fetches;
+  cpu.stores += stores;
+  cpu.loads += <u64>(row - first) - fetches - stores;
+  cpu.insns += <u64>i32x4.extract_lane(insnSums, 0) + <u64>i32x4.extract_lane(insnSums, 1);
+  cpu.insns += <u64>i32x4.extract_lane(insnSums, 2) + <u64>i32x4.extract_lane(insnSums, 3);
+  return row;
+}
+
+/** The rows of one group: one branch for those that are dropped. */
+// @ts-ignore: decorator
+@inline
+function runGroup(filter: Filter, columns: BatchColumns, cpu: FilterCpu, number: u32, row: u32, captured: bool): void {
+  const pageShift = <u64>filter.pageShift;
+  const slotMask = (filter.slots - 1) << 3;
+  const lineMask = (filter.lineSlots - 1) << 3;
+  const pages = changetype<usize>(cpu) + RECENT;
+  const lines = changetype<usize>(cpu) + LINES;
+  const kinds = columns.kind + row;
+  const vas = columns.va + row * 8;
+  const pas = columns.pa + row * 8;
+  for (let i: u32 = 0; i < GROUP; i++) {
+    const kind = load<u8>(kinds + i);
+    const va = load<u64>(vas + i * 8);
+    const page = pages + (kind == FETCH ? <usize>SIDE_BYTES : 0) + ((<u32>(va >> (pageShift - 3))) & slotMask);
+    let different = load<u64>(page) ^ va;
+    let pa = PA_UNKNOWN;
+    if (captured) {
+      pa = load<u64>(pas + i * 8);
+      different |= load<u64>(page + (FRAMES - RECENT)) ^ pa;
+    }
+    const line = load<u64>(lines + <u32>kind * KIND_BYTES + LINE_OFFSET(va, lineMask));
+    if ((different >> pageShift) | (line ^ LINE(va))) lineLook(filter, cpu, number, kind, va, pa);
+  }
+}
