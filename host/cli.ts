@@ -12,6 +12,7 @@ import * as presets from './commands/presets.js';
 import * as replay from './commands/replay.js';
 import * as report from './commands/report.js';
 import * as sweep from './commands/sweep.js';
+import * as synth from './commands/synth.js';
 import * as translate from './commands/translate.js';
 import { packageVersion } from './paths.js';
 
@@ -31,7 +32,7 @@ function program(): Command {
     .showHelpAfterError('(nodewalk COMMAND --help shows examples)')
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
-  for (const command of [convert, info, replay, sweep, report, compare, translate, explain, presets])
+  for (const command of [convert, synth, info, replay, sweep, report, compare, translate, explain, presets])
     command.register(root);
   for (const command of [root, ...root.commands]) command.exitOverride();
   return root;

@@ -1,5 +1,5 @@
-// Writes what is derived from the schemas: docs/configuration.md and docs/config.schema.json. With --check it writes
-// nothing and fails when a file is not what it would write.
+// Writes what is derived from the schemas: docs/configuration.md, docs/config.schema.json and docs/synth.md. With --check it
+// writes nothing and fails when a file is not what it would write.
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -7,6 +7,8 @@ import { experimentJsonSchema } from '../host/config/experiment.js';
 import { configJsonSchema, type SchemaNode } from '../host/config/keys.js';
 import { presetNames, readPreset } from '../host/config/presets.js';
 import { packageRoot } from '../host/paths.js';
+import { parametersOf, SCENARIOS } from '../host/synth/index.js';
+import { COMMON } from '../host/synth/scenario.js';
 
 const INTRODUCTION = `# Configuration
 
@@ -34,11 +36,38 @@ An experiment file names traces, a base configuration and the keys that vary; \`
 every configuration. It has these keys:
 `;
 
+const SYNTH = `# Synthetic event traces
+
+<!-- Written by tools/docs.ts from host/synth; do not edit. -->
+
+\`nodewalk synth SCENARIO -o OUT.arrow\` writes a trace of events (kinds and operands: \`formats.md\`) and of the accesses around them.
+\`--set PARAMETER=VALUE\` changes a parameter; unknown ones are errors. The same parameters give the same bytes: everything random
+comes from \`seed\` through sfc32 (PractRand's, seeded as there).
+
+- Rows have no \`pa\` and no \`time\`: where pages lie is the replay's matter. \`memory.data: first-touch\` puts a heap on the node of the CPU
+  that uses it; text and read-only data are the regions \`text\` and \`rodata\` of the metadata, with the image's home node.
+- The metadata has the scenario and all its parameters (\`source\`), the node of each CPU, the phases, and the regions \`text\`, \`rodata\`,
+  \`init\`, \`data\`, \`modules\`, \`vmalloc\`, \`linear-map\`, \`user\`. The read-only region includes what is read-only only after init.
+- Only \`boot\` has a boot event: in all others the kernel runs already, on all CPUs.
+- An address space's number is its ASID too; 0 is the kernel's own. Every row has the ASID of what runs on its CPU, so replay
+  with \`paging.global: kernel\`, or every process maps the kernel anew.
+- A fetch row is one line of 64 bytes and stands for \`insnsPerLine\` instructions; loads and stores have 8 bytes.
+- Text in use is \`textBytes\` of functions of \`functionLines\` lines, function i of n at line floor(i x lines of the text / n). A walk
+  fetches runs of consecutive lines of it, on into the next function: the first is drawn by a Zipf law (weight of rank r: r to the power of
+  -\`skew\`; ranks in random order), the length is geometric with mean \`runLines\`. Each CPU has a walk of its own.
+- Phase numbers count from 1; where phases are per node, phase k + 1 is node k.
+- Kernels are Debian's Linux 6.1.192: VA ranges and sizes of the image by its symbols. A boot event lays the image out as text, rodata,
+  read-only after init, init, data; x86-64 really has data before init.
+
+## Parameters of every scenario
+`;
+
 /** The generated files: path below the package and content. */
 export function generatedDocs(): Map<string, string> {
   return new Map([
     ['docs/configuration.md', configurationPage()],
     ['docs/config.schema.json', `${JSON.stringify(configJsonSchema, null, 2)}\n`],
+    ['docs/synth.md', synthPage()],
   ]);
 }
 
@@ -75,6 +104,18 @@ function configurationPage(): string {
     EXPERIMENT,
     experiment,
   ].join('\n');
+}
+
+/** The parameters that all scenarios share are in one table, those of a scenario's own in one each. */
+function synthPage(): string {
+  const isCommon = ([name]: [string, SchemaNode]) => Object.hasOwn(COMMON, name);
+  const sections = SCENARIOS.map((scenario) => {
+    const own = parametersOf(scenario).filter((parameter) => !isCommon(parameter));
+    const examples = ['```', ...scenario.examples, '```'].join('\n');
+    return `## ${scenario.name}\n\n${scenario.summary}.\n\n${scenario.notes}\n\n${keyTable(own)}\n${examples}\n`;
+  });
+  const common = keyTable(parametersOf(SCENARIOS[0]).filter(isCommon));
+  return [SYNTH, common, ...sections].join('\n');
 }
 
 /** The keys below a node, by dotted path; what a reference stands for has a table of its own. */
