@@ -17,6 +17,8 @@ export interface ConvertOptions {
   meta?: Partial<TraceMetadata>;
   compress?: 'lz4';
   dropMmio?: boolean;
+  /** false: add no events that the files beside a capture tell. They are added to the rows of a single input. */
+  derive?: boolean;
   /** Bytes of the inputs read so far, and of all of them where that is known. */
   onProgress?(done: number, total: number | null): void;
   warn?(message: string): void;
@@ -43,7 +45,12 @@ export async function convert(
     const format = options.from ? formatNamed(options.from) : commonFormat(inputs);
     const parsed = await Promise.all(
       inputs.map((input) =>
-        format.parse(input, { dropMmio: options.dropMmio, meta: options.meta ?? {}, warn: options.warn ?? (() => {}) }),
+        format.parse(input, {
+          dropMmio: options.dropMmio,
+          derive: options.derive !== false && inputs.length === 1,
+          meta: options.meta ?? {},
+          warn: options.warn ?? (() => {}),
+        }),
       ),
     );
     const counts = noRows();

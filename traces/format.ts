@@ -9,6 +9,8 @@ import { type TraceMetadata } from './metadata.js';
 export interface ParseOptions {
   /** Drop accesses to devices, where the format marks them. */
   dropMmio?: boolean;
+  /** Add the events that the files beside a capture tell, where the format knows how. */
+  derive?: boolean;
   /** Metadata that the user gave; it counts for more than what the format finds out. */
   meta: Partial<TraceMetadata>;
   /** Tells the user something that is no error. */

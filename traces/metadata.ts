@@ -47,6 +47,10 @@ const fields = {
   clock: z.string().nullable(),
   /** The value of a column that the file does not have, where it is not the default. */
   constants: z.record(z.string(), z.number()),
+  /** Events that were derived when the capture was converted; user rows, and how many of them its tables explain. */
+  derived: z
+    .looseObject({ events: z.record(z.string(), count), userRows: count, explained: count, switchVa: hex.nullable() })
+    .nullable(),
   filters: z.array(z.string()),
   counts: z.record(z.string(), z.number()),
   notes: z.array(z.string()),
@@ -70,6 +74,7 @@ export function metadataWith(known: Partial<TraceMetadata> = {}): TraceMetadata 
     phases: [],
     clock: null,
     constants: {},
+    derived: null,
     filters: [],
     counts: {},
     notes: [],

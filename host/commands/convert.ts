@@ -34,6 +34,7 @@ interface Options {
   meta?: string;
   compress?: string;
   dropMmio?: boolean;
+  derive: boolean;
 }
 
 export function register(program: Command): void {
@@ -46,12 +47,13 @@ export function register(program: Command): void {
     .option('--meta <file>', 'what the inputs do not say about the machine: a file, or a known machine')
     .option('--compress <method>', 'pack the record batches: lz4 (smaller, slower to read)')
     .option('--drop-mmio', 'leave out accesses to devices, where the format marks them')
+    .option('--no-derive', "add no events of a capture's own page-table stores (docs/formats.md)")
     .addHelpText('after', EXAMPLES)
     .action(run);
 }
 
 async function run(inputs: string[], options: Options): Promise<void> {
-  const { output, from, dropMmio, compress } = options;
+  const { output, from, dropMmio, derive, compress } = options;
   if (compress !== undefined && compress !== 'lz4') {
     throw new UsageError(`--compress: unknown method "${compress}"; known is lz4`);
   }
@@ -63,7 +65,7 @@ async function run(inputs: string[], options: Options): Promise<void> {
     bar.update(done);
   };
   try {
-    const written = await convert(inputs, output, { from, meta, compress, dropMmio, onProgress, warn });
+    const written = await convert(inputs, output, { from, meta, compress, dropMmio, derive, onProgress, warn });
     bar?.stop();
     process.stderr.write(
       `nodewalk convert: ${output}: ${number(written.rows)} rows, ${bytes(written.bytes)}, from ${written.format}\n`,

@@ -9,6 +9,7 @@ import { InputError } from '../errors.js';
 import { type ParseOptions } from '../format.js';
 import { MACHINES } from '../machines.js';
 import { type TraceMetadata } from '../metadata.js';
+import { kernelRanges } from './kernelMap.js';
 
 const registersFile = z.looseObject({
   arch: z.enum(['x86-64', 'arm64']),
@@ -16,6 +17,8 @@ const registersFile = z.looseObject({
   granule: z.number().optional(),
   cpus: z.record(z.string(), z.unknown()),
   symbols: z.record(z.string(), z.string()).default({}),
+  /** First and last exclusive address, where the capture knows it better than the symbols. */
+  kernel_rodata: z.tuple([z.string(), z.string()]).optional(),
   leaf_summary: z.record(z.string(), z.unknown()).default({}),
   workload: z.unknown().optional(),
 });
@@ -70,31 +73,35 @@ export class NodeCounts {
   }
 }
 
-/** The distance from PA to VA of the kernel image, as long as all fetches from its text agree on one. */
-export class ImageOffset {
-  private readonly high: number;
-  private readonly from: number;
-  private readonly to: number;
+/** The distance from PA to VA of a range of addresses, as long as all accesses to it agree on one. */
+export class RangeOffset {
+  private readonly from: readonly [high: number, low: number];
+  private readonly to: readonly [high: number, low: number];
   private offset: bigint | null = null;
-  private low = 0;
+  private readonly seen: [high: number, low: number] = [0, 0];
   private agreed = true;
 
-  constructor(from: string, to: string) {
-    this.high = Number(BigInt(from) >> 32n);
-    this.from = Number(BigInt(from) & 0xffff_ffffn);
-    this.to = this.from + Number(BigInt(to) - BigInt(from));
+  constructor(from: bigint, to: bigint) {
+    const words = (va: bigint) => [Number(va >> 32n), Number(va & 0xffff_ffffn)] as const;
+    this.from = words(from);
+    this.to = words(to);
   }
 
-  /** Looks at a fetch; the addresses come as high and low words. */
+  /** Looks at an access; the addresses come as high and low words. */
   add(vaHigh: number, vaLow: number, paHigh: number, paLow: number): void {
-    if (vaHigh !== this.high || vaLow < this.from || vaLow >= this.to || !this.agreed) return;
-    if (this.offset !== null && this.low === (vaLow - paLow) >>> 0) return;
+    const { from, to, seen } = this;
+    if (vaHigh < from[0] || (vaHigh === from[0] && vaLow < from[1])) return;
+    if (vaHigh > to[0] || (vaHigh === to[0] && vaLow >= to[1]) || !this.agreed) return;
+    const low = (vaLow - paLow) >>> 0;
+    const high = (vaHigh - paHigh - (vaLow < paLow ? 1 : 0)) >>> 0;
+    if (this.offset !== null && low === seen[1] && high === seen[0]) return;
     this.agreed = this.offset === null;
-    this.offset = (BigInt(vaHigh - paHigh) << 32n) + BigInt(vaLow - paLow);
-    this.low = (vaLow - paLow) >>> 0;
+    this.offset = (BigInt(high) << 32n) | BigInt(low);
+    this.seen[0] = high;
+    this.seen[1] = low;
   }
 
-  /** VA minus PA; null when there was no such fetch, or the image lies in several places. */
+  /** VA minus PA; null when there was no such access, or the range lies in several places. */
   get value(): bigint | null {
     return this.agreed ? this.offset : null;
   }
@@ -102,10 +109,14 @@ export class ImageOffset {
 
 /** What is known about a capture besides its records. */
 export interface Capture {
+  /** Architecture, levels and symbols, where registers.json is there. */
+  machine: Registers | null;
   /** To be fed with every access, where a machine is to be proved by them. */
   nodeCounts: NodeCounts | null;
   /** To be fed with every fetch, where the kernel's text is known. */
-  image: ImageOffset | null;
+  image: RangeOffset | null;
+  /** To be fed with every load and store, where the linear map's place is known. */
+  linear: RangeOffset | null;
   /** The name of a phase that has none. */
   phaseName: string | null;
   /** Complete when all accesses have been counted. */
@@ -120,13 +131,14 @@ export async function readCapture(path: string, { meta, warn }: ParseOptions): P
   const [name, machine] = (!given && registers && stats && candidate(registers)) || [];
   const nodeCounts = machine ? new NodeCounts(machine) : null;
   const { _stext, _etext } = registers?.symbols ?? {};
-  const image = _stext && _etext ? new ImageOffset(_stext, _etext) : null;
+  const image = _stext && _etext ? new RangeOffset(BigInt(_stext), BigInt(_etext)) : null;
+  const linearMap = registers ? kernelRanges(registers).find(({ name }) => name === 'linear') : undefined;
+  const linear = linearMap ? new RangeOffset(linearMap.from, linearMap.to) : null;
   return {
-    nodeCounts,
-    image,
+    ...{ machine: registers, nodeCounts, image, linear },
     phaseName: registers?.workload ? 'workload' : null,
     metadata() {
-      const known = registers ? describeMachine(registers, image?.value ?? null) : {};
+      const known = registers ? describeMachine(registers, image?.value ?? null, linear?.value ?? null) : {};
       if (nodeCounts && machine && agrees(nodeCounts.named(), stats!.accesses_vcpu_node_x_mem_node)) {
         known.cpuNode = machine.cpuNode;
         known.nodes = machine.nodes;
@@ -140,7 +152,7 @@ export async function readCapture(path: string, { meta, warn }: ParseOptions): P
         );
       }
       const nodes = meta.nodes ?? known.nodes ?? [];
-      for (const region of known.regions ?? []) region.node = nodeOf(region.pa, nodes);
+      for (const region of known.regions ?? []) region.node = nodeOf(region, nodes);
       return known;
     },
   };
@@ -156,10 +168,16 @@ function agrees(measured: Record<string, number>, recorded: Record<string, numbe
   return Object.entries(measured).every(([key, count]) => recorded[key] === count);
 }
 
-function describeMachine(registers: Registers, offset: bigint | null): Partial<TraceMetadata> {
-  const { arch, levels, granule, symbols } = registers;
+function describeMachine(registers: Registers, image: bigint | null, linear: bigint | null): Partial<TraceMetadata> {
+  const { arch, levels, granule, symbols, kernel_rodata } = registers;
   const geometry = registers.leaf_summary.ttbr1_cpu0_geom as { ia_bits?: number } | undefined;
-  const parts = IMAGE_PARTS[arch].map(([name, from, to]) => [name, symbols[from], symbols[to]]);
+  const parts = IMAGE_PARTS[arch].flatMap(([name, first, after]) => {
+    const [from, to] = (name === 'rodata' && kernel_rodata) || [symbols[first], symbols[after]];
+    return from && to ? [regionOf(name, BigInt(from), BigInt(to), image)] : [];
+  });
+  const ranges = kernelRanges(registers).map(({ name, from, to }) =>
+    regionOf(name, from, to, name === 'linear' ? linear : null),
+  );
   return {
     arch,
     cpus: Object.keys(registers.cpus).length,
@@ -167,22 +185,24 @@ function describeMachine(registers: Registers, offset: bigint | null): Partial<T
       arch === 'x86-64'
         ? { levels }
         : { granule: granule === undefined ? undefined : `${granule >> 10}K`, vaBits: geometry?.ia_bits },
-    regions: parts
-      .filter(([, from, to]) => from && to)
-      .map(([name, from, to]) => ({
-        name,
-        va: from,
-        pa: offset === null ? null : `0x${(BigInt(from) - offset).toString(16)}`,
-        bytes: Number(BigInt(to) - BigInt(from)),
-        pageSize: null,
-        node: null,
-      })),
+    // Arm's image lies in the range of vmalloc: the first region that has an address is the one it belongs to.
+    regions: [...parts, ...ranges],
   };
 }
 
-function nodeOf(pa: string | null, nodes: TraceMetadata['nodes']): number | null {
+function regionOf(name: string, from: bigint, to: bigint, offset: bigint | null): TraceMetadata['regions'][number] {
+  const hex = (address: bigint) => `0x${address.toString(16)}`;
+  return {
+    ...{ name, va: hex(from), pa: offset === null ? null : hex(from - offset), bytes: Number(to - from) },
+    ...{ pageSize: null, node: null },
+  };
+}
+
+/** The node that has all of a region. */
+function nodeOf({ pa, bytes }: TraceMetadata['regions'][number], nodes: TraceMetadata['nodes']): number | null {
   if (pa === null) return null;
-  const holds = ({ from, to }: { from: string; to: string }) => BigInt(pa) >= BigInt(from) && BigInt(pa) < BigInt(to);
+  const holds = ({ from, to }: { from: string; to: string }) =>
+    BigInt(pa) >= BigInt(from) && BigInt(pa) + BigInt(bytes) <= BigInt(to);
   return nodes.find(({ ranges }) => ranges.some(holds))?.node ?? null;
 }
 

@@ -11,6 +11,7 @@
 
 import { BATCH_ROWS, FETCH, MODE_KERNEL, PA_UNKNOWN, type Batch } from '../batch.js';
 import { recordBlocks } from '../blocks.js';
+import { Derivation } from '../derive/derive.js';
 import { InputError } from '../errors.js';
 import { MARKER, PHASE_BEGIN, PHASE_END } from '../events.js';
 import { type ParseOptions, type Parsed, type TraceFormat } from '../format.js';
@@ -90,7 +91,7 @@ async function* parse(input: Input, tally: Tally, dropMmio: boolean): AsyncGener
 function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio: boolean, source: string): number {
   const { cpu, kind, vaWords, pa, paWords, size, insns, mode } = columns;
   const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
-  const { nodeCounts, image } = tally.capture;
+  const { nodeCounts, image, linear } = tally.capture;
   let n = 0;
   for (let at = 0; at < words.length; at += WORDS) {
     const flags = words[at + 4];
@@ -127,7 +128,7 @@ function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio:
       const high = (paWords[2 * n + 1] = words[at + 3]);
       if (high === 0xffff_ffff && low === 0xffff_ffff) tally.unknownPa++;
       nodeCounts?.add(cpu[n], high * 2 ** 32 + low);
-      if (recordKind === FETCH) image?.add(words[at + 1], words[at], high, low);
+      (recordKind === FETCH ? image : linear)?.add(words[at + 1], words[at], high, low);
     }
     n++;
   }
@@ -178,9 +179,12 @@ export const raw24: TraceFormat = {
   async parse(input: Input, options: ParseOptions): Promise<Parsed> {
     const capture = await readCapture(input.path, options);
     const tally: Tally = { records: 0, mmio: 0, unknownPa: 0, phases: [], capture };
+    const derivation = options.derive && capture.machine ? await Derivation.of(input.path, capture.machine) : null;
+    const dropMmio = options.dropMmio ?? false;
+    const batches = parse(input, tally, dropMmio);
     return {
-      columns: ['cpu', 'kind', 'va', 'pa', 'size', 'insns', 'mode'],
-      batches: parse(input, tally, options.dropMmio ?? false),
+      columns: ['cpu', 'kind', 'va', 'pa', 'size', 'insns', 'mode', ...(derivation ? (['arg'] as const) : [])],
+      batches: derivation ? derivation.rows(batches, dropMmio) : batches,
       metadata(): Partial<TraceMetadata> {
         const known = capture.metadata();
         return {
@@ -190,6 +194,7 @@ export const raw24: TraceFormat = {
             number,
             name: phaseName(number, capture.phaseName ?? `phase 0x${number.toString(16)}`),
           })),
+          derived: derivation?.metadata() ?? null,
           filters: options.dropMmio ? [`dropped ${tally.mmio} MMIO records`] : [],
           counts: { mmio: tally.mmio, unknownPa: tally.unknownPa },
         };

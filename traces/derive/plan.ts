@@ -1,0 +1,203 @@
+// The first of two passes over a capture: replays the page-table stores beside the records, and notes which rows get
+// which events before them, and which address space every CPU shows to run by what its accesses to user addresses find.
+
+import { FETCH, MODE_HYPERVISOR, MODE_USER } from '../batch.js';
+import { recordBlocks } from '../blocks.js';
+import { openInput } from '../input.js';
+import { type Geometry } from './geometry.js';
+import { type Snapshot } from './snapshot.js';
+import { AddressSpaces, type Change, type Mm } from './spaces.js';
+import { type TableStores } from './stores.js';
+import { SwitchPoint } from './switchpoint.js';
+
+/** Something that happens before a row: what a store does, or `runs`: the row shows that its CPU runs `mm`. */
+export type Due = { row: number } & (Change | { what: 'runs'; cpu: number; mm: Mm });
+
+/** Accesses of one CPU that only one address space explains, one after the other with no other between them. */
+export interface Run {
+  mm: Mm;
+  first: number;
+  last: number;
+}
+
+/** What the first pass found. Rows are those of the trace without derived ones. */
+export interface Plan {
+  due: readonly Due[];
+  /** By CPU. */
+  runs: readonly (readonly Run[] | undefined)[];
+  /** Address of the kernel's code that switches, where it was found. */
+  switchVa: bigint | null;
+  /** User-mode rows, and how many of them the tables explain. */
+  userRows: number;
+  explained: number;
+}
+
+/** A capture as the first pass reads it. */
+export interface Source {
+  path: string;
+  geometry: Geometry;
+  snapshots: readonly Snapshot[];
+  stores: TableStores;
+  /** The kernel's text, where it is known. */
+  text: { from: bigint; to: bigint } | null;
+  dropMmio: boolean;
+}
+
+const RECORD_BYTES = 24;
+const WORDS = RECORD_BYTES / 4;
+const BLOCK_RECORDS = 1 << 16;
+const MMIO = 1 << 18;
+const NO_PA = 1 << 19;
+const KIND_MARKER = 3;
+/** Adjacent changes of one kind become one event while their stores are at most this many records apart. */
+const NEIGHBOURHOOD = 4096;
+
+/** Reads the whole capture once. */
+export async function planEvents(source: Source): Promise<Plan> {
+  const input = await openInput(source.path);
+  const planner = new Planner(source);
+  try {
+    for await (const block of recordBlocks(input.chunks, RECORD_BYTES, BLOCK_RECORDS, source.path)) {
+      planner.read(new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4));
+    }
+  } finally {
+    await input.close();
+  }
+  return planner.plan();
+}
+
+class Planner {
+  private readonly spaces: AddressSpaces;
+  private readonly switches = new SwitchPoint();
+  private readonly due: Due[] = [];
+  private readonly runs: Run[][] = [];
+  /** By asid: the event of an address space to which the next change may be added, and the row of its last store. */
+  private readonly open = new Map<number, { event: Due; row: number }>();
+  private readonly text: { high: number; from: number; to: number } | null;
+  /** The row after the last marker: between markers nothing is missing. */
+  private recordedFrom = 0;
+  /** The row at which an address space is first known. */
+  private readonly created = new Map<Mm, number>();
+  private record = 0;
+  private row = 0;
+  private nextStore = 0;
+  private nextSnapshot = 0;
+  /** The next record at which tables change. */
+  private nextChange = 0;
+  private userRows = 0;
+  private explained = 0;
+
+  constructor(private readonly source: Source) {
+    this.spaces = new AddressSpaces(source.geometry);
+    const { text } = source;
+    const low = (va: bigint) => Number(va & 0xffff_ffffn);
+    this.text = text && {
+      high: Number(text.from >> 32n),
+      from: low(text.from),
+      to: low(text.from) + Number(text.to - text.from),
+    };
+  }
+
+  read(words: Uint32Array): void {
+    const { text, switches } = this;
+    const userHigh = 2 ** Math.max(this.source.geometry.userBits - 32, 0);
+    for (let at = 0; at < words.length; at += WORDS, this.record++) {
+      if (this.record >= this.nextChange) this.changeTables();
+      const flags = words[at + 4];
+      const kind = (flags >>> 8) & 15;
+      if (kind === KIND_MARKER) {
+        switches.gap();
+        this.recordedFrom = this.row + 1;
+      } else if ((flags & MMIO) !== 0 && this.source.dropMmio) continue;
+      else {
+        const [low, high] = [words[at], words[at + 1]];
+        const mode = (flags >>> 16) & 3;
+        if (text && kind === FETCH && high === text.high && low >= text.from && low < text.to) {
+          switches.fetch(flags & 0xff, low, this.row);
+        } else if (mode === MODE_USER || (high < userHigh && mode !== MODE_HYPERVISOR)) {
+          const known = (flags & NO_PA) === 0;
+          this.userAccess(
+            flags & 0xff,
+            mode,
+            high * 2 ** 32 + low,
+            known ? words[at + 3] * 2 ** 32 + words[at + 2] : -1,
+          );
+        }
+      }
+      this.row++;
+    }
+  }
+
+  plan(): Plan {
+    const found = this.switches.find();
+    return {
+      // Sorting is stable: what happened at one row stays in order, and tables change before the row is seen to run.
+      due: this.due.sort((a, b) => a.row - b.row),
+      runs: this.runs,
+      switchVa: found === null ? null : (BigInt(this.text!.high) << 32n) | BigInt(found),
+      userRows: this.userRows,
+      explained: this.explained,
+    };
+  }
+
+  /** Takes over the snapshot and applies the stores that belong to this record. */
+  private changeTables(): void {
+    const { snapshots, stores } = this.source;
+    if (this.record >= (snapshots[this.nextSnapshot]?.fromRecord ?? Infinity)) {
+      this.nextStore = Math.max(this.nextStore, stores.firstAt(snapshots[this.nextSnapshot].fromRecord));
+      this.note(this.spaces.reset(snapshots[this.nextSnapshot++]));
+    }
+    while (this.nextStore < stores.count && stores.record(this.nextStore) <= this.record) {
+      const i = this.nextStore++;
+      this.note(this.spaces.store(stores.pa(i), stores.valueLow(i), stores.valueHigh(i)));
+    }
+    const store = this.nextStore < stores.count ? stores.record(this.nextStore) : Infinity;
+    this.nextChange = Math.min(store, snapshots[this.nextSnapshot]?.fromRecord ?? Infinity);
+  }
+
+  private note(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.what === 'mm_create') this.created.set(change.mm, this.row);
+      const open = this.open.get(change.mm.asid);
+      if (open && this.row - open.row <= NEIGHBOURHOOD && append(open.event, change, this.source.geometry)) {
+        open.row = this.row;
+        continue;
+      }
+      const event: Due = { ...change, row: this.row };
+      this.open.set(change.mm.asid, { event, row: this.row });
+      this.due.push(event);
+    }
+  }
+
+  private userAccess(cpu: number, mode: number, va: number, pa: number): void {
+    const pageBytes = 2 ** this.source.geometry.pageShift;
+    const found = pa < 0 ? null : this.spaces.explain(va - (va % pageBytes), pa - (pa % pageBytes));
+    if (mode === MODE_USER) {
+      this.userRows++;
+      if (found) this.explained++;
+    }
+    if (found === null || found === 'several') return;
+    const runs = (this.runs[cpu] ??= []);
+    const run = runs.at(-1);
+    if (run?.mm === found) run.last = this.row;
+    else {
+      runs.push({ mm: found, first: this.row, last: this.row });
+      // What was not recorded may hide the switch: then the CPU is taken to have run it since recording went on.
+      const hidden = (run?.last ?? -1) < this.recordedFrom;
+      const row = hidden ? Math.max(this.recordedFrom, this.created.get(found)!) : this.row;
+      this.due.push({ what: 'runs', cpu, mm: found, row });
+    }
+    this.switches.userAccess(cpu, run?.mm !== found);
+  }
+}
+
+/** Adds a change to the event before it when it goes on where that ends. */
+function append(event: Due, change: Change, { pageShift }: Geometry): boolean {
+  if (!('pages' in event && 'pages' in change) || event.what !== change.what) return false;
+  const bytes = event.pages * 2 ** pageShift;
+  if (change.va !== event.va + bytes) return false;
+  if (event.what === 'user_map' && change.what === 'user_map' && change.pa !== event.pa + bytes) return false;
+  if (event.what === 'user_prot' && change.what === 'user_prot' && change.prot !== event.prot) return false;
+  event.pages += change.pages;
+  return true;
+}
