@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { expand, parseExperiment, variedKeys, withTraces } from '../../../host/config/experiment.js';
+import { expand, parseExperiment, variedKeys, withSets, withTraces } from '../../../host/config/experiment.js';
 
 const file = '/work/experiment.yaml';
 const parse = (doc: object) => parseExperiment(doc, file);
@@ -160,4 +160,18 @@ describe('published cases', () => {
   ])('%j is refused', (published, message) => {
     expect(expanded(...published)).toThrow(message);
   });
+});
+
+test('--set lies over every base configuration and below what varies', () => {
+  const experiment = parse({ traces: ['a.arrow'], vary: { [ways]: [4, 8] }, config: { machine: { cpi: 2 } } });
+  const cells = expand(withSets(experiment, ['machine.cpi=3', `${ways}=16`, 'machine.nodes=2']));
+  const machine = ({ config }: (typeof cells)[number]) => [
+    config.machine.cpi,
+    config.machine.nodes,
+    config.machine.tlb.l2![0].ways,
+  ];
+  expect(cells.map(machine)).toEqual([
+    [3, 2, 4],
+    [3, 2, 8],
+  ]);
 });
