@@ -4,7 +4,7 @@ import { availableParallelism, constants } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { NodewalkError } from '../../traces/errors.js';
-import { experimentNames, loadExperiment, withTraces } from '../config/experiment.js';
+import { experimentNames, loadExperiment, withSets, withTraces } from '../config/experiment.js';
 import { number } from '../format.js';
 import { type Measured, measurePublished } from '../report/published.js';
 import { cellGain, readSweep, type SweepData } from '../report/sweepData.js';
@@ -34,6 +34,7 @@ interface Options {
   json?: boolean;
   report: boolean;
   traces: string[];
+  set: string[];
 }
 
 export function register(program: Command): void {
@@ -43,6 +44,7 @@ export function register(program: Command): void {
     .argument('<experiment>', 'an experiment file, or the name of one that ships with nodewalk')
     .option('-o, --output <dir>', 'directory of the results (default: out/ and the name of the experiment)')
     .option('--jobs <n>', 'worker threads', positive, availableParallelism())
+    .option('-s, --set <key=value>', 'change a key of every base configuration (repeatable)', collect, [])
     .option('--traces <files...>', 'take these files for the traces of the experiment, in their order', [])
     .option('--json', 'print a JSON document instead of a table')
     .option('--no-report', 'do not write report.html')
@@ -52,8 +54,8 @@ export function register(program: Command): void {
 
 const say = (message: string) => process.stderr.write(`nodewalk sweep: ${message}\n`);
 
-async function run(source: string, { output, jobs, json, report, traces }: Options): Promise<void> {
-  const experiment = withTraces(loadExperiment(source), traces);
+async function run(source: string, { output, jobs, json, report, traces, set }: Options): Promise<void> {
+  const experiment = withSets(withTraces(loadExperiment(source), traces), set);
   const dir = output ?? join('out', basename(experiment.file, extname(experiment.file)));
   const { manifest, cells, failures, interrupted } = await runSweep(experiment, dir, { jobs, say });
   const all = number(cells);
@@ -102,6 +104,10 @@ function failed(failures: readonly Failure[], kept: string): NodewalkError {
   );
   const exitCode = failures.every((failure) => failure.exitCode === 2) ? 2 : 1;
   return new NodewalkError([...lines, `${kept}; the same command does the rest`].join('\n'), exitCode);
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
 }
 
 function positive(text: string): number {

@@ -10,7 +10,7 @@ import { type Doc, documentOf, readDocument, shown } from './documents.js';
 import { type Problem, problemsOf, unknownKeys } from './issues.js';
 import { key } from './key.js';
 import { documentSchema } from './keys.js';
-import { asLayer, type Layer, loadDocument, resolveLayers } from './load.js';
+import { asLayer, type Layer, layersOfSets, loadDocument, resolveLayers } from './load.js';
 import { suggest } from './nearest.js';
 import { presetNames } from './presets.js';
 import { checkPublished, type Published, publishedSchema } from './published.js';
@@ -89,6 +89,8 @@ export interface Experiment {
   traces: TraceSource[];
   parts: Part[];
   published: Published[];
+  /** Laid over every base configuration; the keys that vary lie over it. */
+  sets: Layer[];
 }
 
 /** One trace under one configuration. */
@@ -164,7 +166,7 @@ export function parseExperiment(doc: unknown, file: string): Experiment {
   if (twin) throw new UsageError(`${file}: traces: two are called ${shown(twin.name)}; give each a name`);
   const nameOf = (source: TraceSource) => traces[sources.findIndex((other) => isSame(other, source))].name;
   return {
-    ...{ file, title, description, traces, published },
+    ...{ file, title, description, traces, published, sets: [] },
     parts: parts.map(({ own, ...part }) => ({ ...part, traces: own.map(nameOf) })),
   };
 }
@@ -204,9 +206,14 @@ export function withTraces(experiment: Experiment, files: readonly string[]): Ex
   return { ...experiment, traces };
 }
 
+/** The experiment with `--set key=value` overrides of its base configurations. */
+export function withSets(experiment: Experiment, sets: readonly string[]): Experiment {
+  return { ...experiment, sets: layersOfSets(sets) };
+}
+
 /** All cells: parts outermost, then traces, then the keys of `vary` in their order, then the steps of `zip`; every one is resolved. */
 export function expand(experiment: Experiment): Cell[] {
-  const { file, traces, parts, published } = experiment;
+  const { file, traces, parts, published, sets } = experiment;
   const cells: Cell[] = [];
   parts.forEach((part, p) => {
     const rows = combinations(part);
@@ -215,7 +222,7 @@ export function expand(experiment: Experiment): Cell[] {
       const baseline = chosen === null ? null : cells.length + chosen;
       const { path: trace } = traces.find((source) => source.name === name)!;
       const configOf = (index: number, varied: Record<string, unknown>) =>
-        withTables(cellConfig(part, file, index, varied), trace, file);
+        withTables(cellConfig(part, sets, { file, index, varied }), trace, file);
       for (const varied of rows) {
         const index = cells.length;
         cells.push({ index, name, trace, part: p, varied, config: configOf(index, varied), baseline });
@@ -269,12 +276,20 @@ function baselineRow(part: Part, rows: Record<string, unknown>[], file: string):
 }
 
 /** The varied values of a cell are one document, so that their order does not matter. */
-function cellConfig(part: Part, file: string, index: number, varied: Record<string, unknown>): Config {
+function cellConfig(
+  part: Part,
+  sets: readonly Layer[],
+  { file, index, varied }: { file: string; index: number; varied: Record<string, unknown> },
+): Config {
   const { config: other, ...keys } = varied;
   const label = Object.entries(varied).map(([name, value]) => `${name} = ${shown(value)}`);
   const origin = [`${file}: cell ${index}`, ...label].join(', ');
   try {
-    return resolveLayers([baseLayer(other ?? part.config, file), { doc: documentOf(keys), origin: 'varied keys' }]);
+    return resolveLayers([
+      baseLayer(other ?? part.config, file),
+      ...sets,
+      { doc: documentOf(keys), origin: 'varied keys' },
+    ]);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(`${origin}: ${error.message}`, { cause: error });
