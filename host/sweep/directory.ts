@@ -65,7 +65,7 @@ export function isDone(dir: string, hash: string): boolean {
   if (!existsSync(path)) return false;
   try {
     const { trace, config } = readSummary(path);
-    return cellHash(trace.sha256 ?? '', config) === hash;
+    return cellHash(trace.sha256 ?? '', config, trace.tables ?? undefined) === hash;
   } catch (error) {
     if (error instanceof InputError) return false;
     throw error;

@@ -13,7 +13,7 @@ import { progress } from '../progress.js';
 import { hashTrace, requireOf } from '../replay/replay.js';
 import { topologyOf } from '../replay/topology.js';
 import { type Manifest } from '../results/manifest.js';
-import { cellHash } from './hash.js';
+import { cellHash, hashFolder } from './hash.js';
 
 const hashedFile = z.object({ path: z.string(), bytes: z.number(), mtimeMs: z.number(), sha256: z.string() });
 
@@ -47,6 +47,8 @@ export interface PlannedTrace extends DraftTrace {
 
 export interface PlannedCell extends DraftCell {
   source: PlannedTrace;
+  /** SHA-256 of `replay.tables`. */
+  tables?: string;
   hash: string;
 }
 
@@ -85,9 +87,15 @@ export async function planSweep(
 ): Promise<Plan> {
   const files = await hashFiles(draft.traces, known, options);
   const traces = draft.traces.map((trace, i) => ({ ...trace, file: files[i] }));
+  const folders = new Map<string | null, string>();
+  for (const { config } of draft.cells) {
+    const { tables } = config.replay;
+    if (tables !== null && !folders.has(tables)) folders.set(tables, hashFolder(tables));
+  }
   const cells = draft.cells.map((cell) => {
     const source = traces[draft.traces.indexOf(cell.source)];
-    return { ...cell, source, hash: cellHash(source.file.sha256, cell.config) };
+    const tables = folders.get(cell.config.replay.tables);
+    return { ...cell, source, tables, hash: cellHash(source.file.sha256, cell.config, tables) };
   });
   return { experiment: draft.experiment, traces, cells };
 }

@@ -4,14 +4,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { NodewalkError } from '../../traces/errors.js';
 import { type Experiment, type TraceSource } from '../config/experiment.js';
-import { packageRoot, packageVersion } from '../paths.js';
+import { packageVersion } from '../paths.js';
 import { SCENARIOS } from './directory.js';
 import { canonicalJson } from './hash.js';
-
-type WriteScenario = (name: string, params: Record<string, unknown>, path: string) => Promise<void>;
 
 /** The experiment with every scenario written as a trace; `say` is told of each. */
 export async function makeScenarios(
@@ -32,8 +29,9 @@ async function made(trace: TraceSource, folder: string, say: (message: string) =
   if (!existsSync(path)) {
     say(`making the trace ${name}`);
     makeFolder(folder);
-    const write = await loadWriter();
-    await write(scenario.synth, scenario.set, path);
+    // Scenarios load only where an experiment has some.
+    const { writeScenario } = await import('../synth/index.js');
+    await writeScenario(scenario.synth, scenario.set, path);
   }
   return { ...trace, path };
 }
@@ -44,11 +42,4 @@ function makeFolder(folder: string): void {
   } catch (error) {
     throw new NodewalkError(`${folder}: cannot be made: ${(error as Error).message}`, 1, { cause: error });
   }
-}
-
-/** Scenarios load only where an experiment has some. */
-async function loadWriter(): Promise<WriteScenario> {
-  const module = join(packageRoot(), 'dist/host/synth/index.js');
-  const { writeScenario } = (await import(pathToFileURL(module).href)) as { writeScenario: WriteScenario };
-  return writeScenario;
 }

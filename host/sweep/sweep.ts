@@ -64,9 +64,9 @@ export async function runSweep(planned: Experiment, dir: string, options: SweepO
   const { jobs, workerFile, say = () => {} } = options;
   const earlier = earlierManifest(dir);
   const cells = expand(planned);
+  const experiment = await makeScenarios(planned, dir, say);
   const workers = startWorkers(Math.min(jobs, cells.length), workerFile);
   try {
-    const experiment = await makeScenarios(planned, dir, say);
     return await sweepWith(workers, await draftSweep(experiment, cells), earlier, dir, options);
   } finally {
     await workers.destroy();
@@ -102,9 +102,9 @@ async function sweepWith(
     const planned = task.cells.map(({ index }) => cells[index]);
     if (outcome.kind === 'failed') failures.push(failureOf(planned, outcome, cells));
     else {
-      planned.forEach(({ hash, source }, i) => {
+      planned.forEach(({ hash, source, tables }, i) => {
         const summary = outcome.summaries[i];
-        saveCell(dir, hash, { ...summary, trace: { ...summary.trace, sha256: source.file.sha256 } });
+        saveCell(dir, hash, { ...summary, trace: { ...summary.trace, sha256: source.file.sha256, tables } });
         done.add(hash);
       });
     }

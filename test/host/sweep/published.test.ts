@@ -1,6 +1,6 @@
 // Sweeps of several parts and of experiments that carry published numbers: published.csv beside the results.
 
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { tableFromIPC } from 'apache-arrow';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -98,4 +98,31 @@ it('other files for the traces are replayed under the names of the experiment', 
     ['plain', 'plain.arrow', 2000],
   ]);
   expect(existsSync(csv('full'))).toBe(true);
+});
+
+it('a scenario is made once, in the directory, and replayed under its name', async () => {
+  const made = { synth: 'db-text', set: { arch: 'arm64', operations: 2 } };
+  const source = makeExperiment(folder, { traces: ['plain.arrow', made], config: 'neoverse-n1' }, 'made');
+  const said: string[] = [];
+  const say = (message: string) => said.push(message);
+  const { manifest } = await sweep('made', source, { say });
+  const [file, ...others] = readdirSync(join(folder, 'made/scenarios'));
+  expect(others).toEqual([]);
+  expect(manifest!.traces.map(({ name, path }) => [name, path])).toEqual([
+    ['plain', 'plain.arrow'],
+    ['db-text', 'synth:db-text'],
+  ]);
+  expect(said).toEqual(['making the trace db-text']);
+  said.length = 0;
+  // A trace is there before the manifest is: a directory in which nothing else was done yet is no foreign one.
+  rmSync(join(folder, 'made/manifest.json'));
+  rmSync(join(folder, 'made/cells'), { recursive: true });
+  rmSync(join(folder, 'made/results.arrow'));
+  await sweep('made', source, { say });
+  expect(said).toEqual([]);
+  // Other parameters are another trace.
+  makeExperiment(folder, { traces: [{ ...made, set: { ...made.set, operations: 3 } }], config: 'neoverse-n1' }, 'made');
+  await sweep('made', source, { say });
+  expect(readdirSync(join(folder, 'made/scenarios'))).toHaveLength(2);
+  expect(readdirSync(join(folder, 'made/scenarios'))).toContain(file);
 });
