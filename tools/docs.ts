@@ -18,7 +18,7 @@ A configuration is a YAML or JSON document. It is merged into the preset that it
 key; lists replace. \`--set KEY=VALUE\` lays one more key over it, the value read as YAML, as in
 \`--set machine.tlb.l2.ways=16\`; a number in the key is the index of a list's element (\`machine.tlb.l1d.0.ways\`).
 Unknown keys and contradictions are errors. \`config.schema.json\` in this folder is the same as a JSON Schema for editors.
-What the keys do to the counts is defined in \`models.md\`.
+What the keys do to the counts is defined in \`models.md\` and \`caches.md\`.
 
 - A TLB level is one array or a list of arrays; one array merges key by key with one array, anything else replaces.
 - A document that states \`machine.cpuNode\` drops inherited \`nodes\`, \`cpus\` and \`topology\`; one that states \`nodes\` or

@@ -61,5 +61,5 @@ export const mlp = key(
       ),
     })
     .prefault({}),
-  'memory-level parallelism: latencies count divided by these',
+  'memory-level parallelism: latencies count divided by these; those of descriptors also without line caches',
 );

@@ -31,7 +31,6 @@ export function contradictions(config: Config): Problem[] {
     ...secondStage(config),
     ...globalPages(config),
     ...lineCaches(config),
-    ...textPlacement(config),
     ...passes(config),
     ...tableImage(config),
     ...systemFormat(config),
@@ -260,12 +259,6 @@ function lineCaches({ machine: { caches }, memory, replay }: Config): Problem[] 
           ),
         ],
   );
-}
-
-function textPlacement({ memory: { text }, replay }: Config): Problem[] {
-  if (replay.mapping === 'demand' || (text !== 'first-touch' && text !== 'interleave')) return [];
-  const advice = 'its pages are where they were captured; use local or { node: N }';
-  return [problem('memory.text', `${text} contradicts replay.mapping ${replay.mapping}: ${advice}`)];
 }
 
 function passes({ replay }: Config): Problem[] {

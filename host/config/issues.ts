@@ -49,6 +49,8 @@ function fromIssue(issue: z.core.$ZodIssue, doc: unknown, above: string[]): Prob
       return expected(`${quantity(issue.origin)}at least ${issue.minimum}`);
     case 'invalid_value':
       return expected(expectation(issue), nearestValue(issue, found));
+    case 'invalid_key':
+      return [{ path, message: `${issue.issues[0].message}, found ${shown(path.at(-1))}` }];
     case 'invalid_union': {
       if (issue.errors.length === 0) return expected((issue as unknown as { options: string[] }).options.join(' or '));
       // The alternative that the value has the type of says what is wrong; without one, all say what they expect.

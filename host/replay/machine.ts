@@ -55,10 +55,11 @@ export function machineBytes({ machine }: Config, topology: Topology): { tlbs: n
   const entries = [...l1i, ...l1d, ...(l2 ?? [])].reduce((sum, { sets, ways }) => sum + sets * ways, 0);
   const cached = Object.values(machine.walkCaches).reduce((sum, n) => sum + n, 0);
   const { caches } = machine;
-  const lines = (cache: { sets: number; ways: number } | null) => (cache ? cache.sets * cache.ways : 0);
+  const lines = (cache: { sets: number; ways: number } | null) =>
+    cache ? cache.sets * (cache.ways + (cache.ways & 1)) : 0;
   const own = caches ? lines(caches.l1i) + lines(caches.l1d) + lines(caches.l2) : 0;
   const shared = caches?.llc ? lines(caches.llc) * clusterCount(caches, topology) : 0;
-  // 16 bytes an entry, 32 in a walk cache (assembly/tlb), 8 a line (assembly/cache), and the counters.
+  // 16 bytes an entry, 32 in a walk cache (assembly/tlb), 8 a line in an even number of places (assembly/cache), and the counters.
   return { tlbs: (entries * 16 + cached * 32 + 1024) * cpus, caches: (own * cpus + shared) * 8 };
 }
 

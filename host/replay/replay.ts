@@ -10,7 +10,7 @@ import { type Config } from '../config/schema.js';
 import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
 import { packageVersion } from '../paths.js';
 import { machineBytes } from './machine.js';
-import { type LaneResult, replayedColumns, Replayer } from './replayer.js';
+import { type LaneResult, MOST_KEPT_BYTES, replayedColumns, Replayer } from './replayer.js';
 import { summarizeLane } from './summarize.js';
 import { type Topology, topologyOf } from './topology.js';
 
@@ -20,6 +20,8 @@ export interface ReplayOptions {
   /** Called with the rows of the trace replayed so far, all its rows, and rows replayed again besides. */
   onProgress?: (done: number, rows: number, repeated: number) => void;
   signal?: AbortSignal;
+  /** Bytes of a phase's rows that are kept to replay them again; longer phases are read again. */
+  keptBytes?: number;
 }
 
 /** What is known of a trace before its rows are read. */
@@ -55,19 +57,27 @@ export async function replayTrace(
     const started = performance.now();
     const columns = replayedColumns(reader.columns, configs);
     const source = { path, columns, regions: metadata?.regions ?? [], nodes: metadata?.nodes };
-    const groups = grouped(cells).map((group) => ({
+    const parts = grouped(cells);
+    const keptBytes = (options.keptBytes ?? MOST_KEPT_BYTES) / parts.length;
+    const groups = parts.map((group) => ({
       group,
       replayer: new Replayer(
         source,
         group.map((cell) => cell.config),
         group.map((cell) => cell.topology),
+        'release',
+        keptBytes,
       ),
     }));
+    const stats = groups[0].replayer.core.Stat;
+    for (const cell of cells) checkIntervals(cell, rows, stats.Count);
+
     let done = 0;
     let breath = 0;
+    let repeated = 0;
     const onProgress = async () => {
       options.signal?.throwIfAborted();
-      const repeated = Math.max(...groups.map(({ replayer }) => replayer.repeatedRows));
+      repeated = Math.max(...groups.map(({ replayer }) => replayer.repeatedRows));
       options.onProgress?.(done, rows, repeated);
       if (repeated < breath) return;
       // Passes over rows that are kept would let nothing else have a turn.
@@ -97,7 +107,6 @@ export async function replayTrace(
       replayer.finish().forEach((result, lane) => (results[group[lane].index] = result));
     const seconds = (performance.now() - started) / 1000;
 
-    const stats = groups[0].replayer.core.Stat;
     const phaseNames = new Map((metadata?.phases ?? []).map(({ number, name }) => [number, name]));
     return cells.map(({ config, topology, index }) => ({
       schema: SUMMARY_SCHEMA,
@@ -105,7 +114,12 @@ export async function replayTrace(
       config: config as unknown as Record<string, unknown>,
       ...summarizeLane(results[index], config, topology, stats, phaseNames),
       checks: {},
-      run: { seconds, accessesPerSecond: seconds > 0 ? rows / seconds : 0, workers: 1, version: packageVersion() },
+      run: {
+        seconds,
+        accessesPerSecond: seconds > 0 ? (rows + repeated) / seconds : 0,
+        workers: 1,
+        version: packageVersion(),
+      },
     }));
   } finally {
     await reader.close();
@@ -136,6 +150,21 @@ function grouped(cells: readonly Cell[]): Cell[][] {
   return groups.map(({ cells }) => cells);
 }
 
+/** Bytes of the counters of all intervals of a configuration. */
+const MOST_INTERVAL_BYTES = 2 ** 28;
+
+function checkIntervals({ config, topology }: Cell, rows: number, counters: number): void {
+  const { intervals } = config.replay;
+  if (intervals === null) return;
+  const count = Math.ceil(rows / intervals);
+  const cpus = topology.cpuNode.length;
+  const bytes = count * cpus * counters * 8;
+  if (bytes > MOST_INTERVAL_BYTES)
+    throw new UsageError(
+      `replay.intervals: the counters of ${cpus} CPUs in ${count} intervals need ${Math.ceil(bytes / 2 ** 20)} MiB, and may have ${MOST_INTERVAL_BYTES / 2 ** 20}; use more than ${intervals} rows`,
+    );
+}
+
 /** How many CPUs the rows of a trace name, for traces whose metadata does not say. */
 async function countCpus(reader: TraceReader): Promise<number> {
   let highest = 0;
@@ -157,9 +186,13 @@ export function requireOf({ path, columns, metadata }: TraceFacts, { replay }: C
   if (replay.mapping === 'captured' && !columns.includes('pa')) throw missing('pa', 'replay.mapping: captured');
   if (replay.splitPages && !columns.includes('size')) throw missing('size', 'replay.splitPages: true');
   const known = new Set((metadata?.phases ?? []).map(({ number }) => number));
-  const unknown = replay.phases?.find((phase) => known.size > 0 && !known.has(phase));
-  if (unknown !== undefined)
-    throw new UsageError(`replay.phases: ${path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
+  const named = (key: string, phases: readonly number[]) => {
+    const unknown = phases.find((phase) => known.size > 0 && !known.has(phase));
+    if (unknown !== undefined)
+      throw new UsageError(`${key}: ${path} has no phase ${unknown}; it has ${[...known].join(', ')}`);
+  };
+  named('replay.phases', replay.phases ?? []);
+  if (typeof replay.repeat === 'object') named('replay.repeat', Object.keys(replay.repeat).map(Number));
 }
 
 /** Throws for what a configuration may say and the replay does not do. */

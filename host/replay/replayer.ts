@@ -41,7 +41,7 @@ export interface ReplaySource extends TraceMemory {
 }
 
 /** Bytes of a phase's rows that are kept to replay them again. */
-const MOST_KEPT_BYTES = 2 ** 28;
+export const MOST_KEPT_BYTES = 2 ** 28;
 
 /** Columns that the core reads, by the name of their member in its enum Column. */
 const REPLAYED = {

@@ -81,8 +81,8 @@ function layoutOf(config: Config, stats: CoreEnum) {
   const cyclesOf = (flat: Flat) => {
     const base = flat['access.insns'] * machine.cpi;
     const walk = flat['cycles.walk'] / machine.mlp.walk + (flat['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
-    const fetch = (flat['cycles.fetch'] ?? 0) / machine.mlp.fetch;
-    const data = (flat['cycles.data'] ?? 0) / machine.mlp.data;
+    const fetch = flat['cycles.fetch'] / machine.mlp.fetch;
+    const data = flat['cycles.data'] / machine.mlp.data;
     const fault = flat['fault.demand'] * machine.costs.demandFault;
     const { 'cycles.maintenance': maintenance = 0, 'cycles.lock': lock = 0 } = flat;
     return { base, fetch, data, walk, fault, maintenance, lock };

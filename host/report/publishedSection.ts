@@ -1,5 +1,5 @@
-// Published numbers beside measured ones: a table for each machine as it was published (a line per benchmark), a plot of
-// it, and a list of the cases that stand in no such table. What is out of its band is said in words.
+// Published numbers beside measured ones: a table for each machine as it was published (a line per benchmark), a plot where
+// there is something to compare with, and a list of the cases that stand in no such table. What is out of its band is said in words.
 
 import { number, percent } from '../format.js';
 import { markup, type Markup } from './html.js';
@@ -38,6 +38,7 @@ async function machineTable(cases: Placed[]): Promise<Markup> {
     { title: 'Test', text: ([entry]) => entry.at.line },
     ...names.flatMap((name) => columnsOf(name, (line: Placed[]) => line.find((entry) => entry.at.column === name))),
   ];
+  const stated = cases.some(({ published, inBand }) => published !== null || inBand !== null);
   const sources = [...new Set(cases.flatMap(({ source }) => source ?? []))];
   return markup`<h3>${at.table}</h3>
 ${resultTable(columns, lines)}
@@ -45,7 +46,7 @@ ${facts([
   ['Upper bounds', boundsOf(cases)],
   ['Source', sources.join('; ')],
 ])}
-${plots([await gainPlot(cases)], true)}`;
+${stated && plots([await gainPlot(cases)], true)}`;
 }
 
 /** The columns of one kind of run, such as hot. */
@@ -62,7 +63,14 @@ function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined): C
   return [
     share('speed-up', 'T_old/T_new - 1', ({ gain }) => gain?.speedup ?? null),
     share('saved', '1 - T_new/T_old', ({ gain }) => gain?.saved ?? null),
-    share('published', 'as stated', ({ published }) => published && published / 100),
+    {
+      title: `${name}: published`,
+      unit: 'as stated',
+      cell: (row) => {
+        const stated = of(row)?.published ?? null;
+        return { written: stated === null ? '-' : `${stated}%`, value: stated };
+      },
+    },
     { title: `${name}: band`, unit: '%', text: (row) => bandOf(of(row)) },
     { title: `${name}: inside`, text: (row) => wordOf(of(row)) },
   ];

@@ -1,10 +1,16 @@
 // What each key allows and what keys may not say together. Every error is a UsageError that names its keys.
 import { expect, test } from 'vitest';
 import { resolveConfig } from '../../../host/config/load.js';
+import { passesOf } from '../../../host/config/replaying.js';
 import { UsageError } from '../../../traces/errors.js';
 
 const l2 = (level: unknown) => ({ machine: { tlb: { l2: level } } });
 const rules = (...list: unknown[]) => ({ paging: { pageSize: { rules: list } } });
+const line = { sets: 64, ways: 8 };
+const caches = (more: object) => ({ machine: { caches: { l1i: line, l1d: line, ...more } } });
+const llc = (more: object) => caches({ llc: { ...line, ...more } });
+const replay = (keys: object) => ({ replay: keys });
+const system = (keys: object) => ({ system: keys });
 const arm = (paging: object) => ({ paging: { format: 'arm64', ...paging } });
 
 test.each<[string, unknown, RegExp]>([
@@ -193,6 +199,87 @@ test.each<[string, unknown, RegExp]>([
     { machine: { distances: [[10]] }, memory: { tables: { node: 1 } } },
     /machine\.distances/,
   ],
+
+  ['a cache without sets', caches({ l2: { sets: 0, ways: 8 } }), /caches\.l2\.sets: expected at least 1, found 0/],
+  ['caches without l1d', { machine: { caches: { l1i: line } } }, /caches\.l1d: expected an object, found nothing/],
+  ['three prefetched lines', caches({ prefetchLines: 3 }), /prefetchLines: expected at most 2/],
+  ['walks at the LLC', caches({ walks: 'llc' }), /caches\.walks: expected l1d or l2/],
+  ['less than one miss at a time', { machine: { mlp: { data: 0.5 } } }, /mlp\.data: expected at least 1/],
+  [
+    'an inclusive LLC of the memory',
+    llc({ inclusive: true, remoteCacheable: false }),
+    /caches\.llc\.inclusive: true contradicts machine\.caches\.llc\.remoteCacheable false/,
+  ],
+  [
+    'clusters with an LLC of the memory',
+    llc({ cpus: 4, remoteCacheable: false }),
+    /caches\.llc\.cpus: 4 contradicts machine\.caches\.llc\.remoteCacheable false/,
+  ],
+  ['cold without caches', replay({ cold: 'all' }), /replay\.cold: "all" contradicts machine\.caches null/],
+  [
+    'pollution without caches',
+    replay({ pollution: '1M' }),
+    /replay\.pollution: 1048576 contradicts machine\.caches null/,
+  ],
+  [
+    'placed text without caches',
+    { memory: { text: 'local' } },
+    /memory\.text: "local" contradicts machine\.caches null/,
+  ],
+  ['hot and cold', { ...llc({}), ...replay({ hot: 16, cold: 'all' }) }, /replay\.hot: 16 contradicts replay\.cold all/],
+  ['warm-up and hot', replay({ hot: 1, warmup: 10 }), /replay\.warmup: 10 contradicts replay\.hot/],
+  ['warm-up and repeat', replay({ repeat: { 1: 2 }, warmup: 10 }), /replay\.warmup: 10 contradicts replay\.repeat/],
+  ['no pass', replay({ repeat: 0 }), /replay\.repeat: expected at least 1, found 0/],
+  ['a phase by name', replay({ repeat: { fork: 2 } }), /replay\.repeat.*expected the number of a phase/],
+  ['a phase twice', replay({ repeat: { '0x10': 2, 16: 3 } }), /replay\.repeat: expected each phase once/],
+  ['bytes of no unit', { ...llc({}), ...replay({ pollution: '1 MB' }) }, /replay\.pollution: expected bytes/],
+  ['tables without a folder', replay({ mapping: 'tables' }), /replay\.mapping: tables needs replay\.tables/],
+  ['a folder without tables', replay({ tables: 'x' }), /replay\.tables: "x" contradicts replay\.mapping demand/],
+  [
+    'text on a node outside nodes',
+    { machine: { nodes: 2, ...llc({}).machine }, memory: { text: { node: 2 } } },
+    /memory\.text\.node: node 2 .*machine\.nodes/,
+  ],
+  ['a system that is not there', system({ name: 'spe' }), /system\.name: expected none or .*found "spe"/],
+  ['a host stage 2 on x86', system({ name: 'host-stage2' }), /system\.name: host-stage2 needs paging\.format arm64/],
+  // 21 bits above 12 are 9: one level.
+  [
+    'replicas of one level',
+    { ...arm({ vaBits: 21 }), ...system({ name: 'text-replication' }) },
+    /system\.name: text-replication needs at least 2 table levels.*has 1/,
+  ],
+  // 39 bits above 12 are 27: three levels, 1 to 3.
+  [
+    'a split above the root',
+    { ...arm({ vaBits: 39 }), ...system({ name: 'text-replication', splitLevel: 0 }) },
+    /system\.splitLevel: 0 is above the root, level 1/,
+  ],
+  [
+    'an option without its system',
+    system({ kpti: true }),
+    /system\.kpti: true is an option of text-replication, .*none/,
+  ],
+  [
+    'an Arm option on x86',
+    system({ name: 'text-replication', cnp: true }),
+    /system\.cnp: true is an option of text-replication on arm64, .*x86-64/,
+  ],
+  [
+    'an x86 option on Arm',
+    { ...arm({}), ...system({ name: 'text-replication', modules: false }) },
+    /system\.modules: false is an option of text-replication on x86-64/,
+  ],
+  [
+    'an option of another system',
+    { ...arm({}), ...system({ name: 'text-replication', fill: 'lazy' }) },
+    /system\.fill: "lazy" is an option of host-stage2 on arm64/,
+  ],
+  [
+    'faults without a system',
+    system({ inject: ['skip-pud-sync'] }),
+    /system\.inject: .*text-replication and host-stage2/,
+  ],
+  ['a fault that is not there', system({ inject: ['skip-all'] }), /system\.inject\.0: expected skip-replica-patch/],
 ])('%s is refused', (_, doc, message) => {
   const resolve = () => resolveConfig(doc, 'my.yaml');
   expect(resolve).toThrow(UsageError);
@@ -227,4 +314,38 @@ test('walk caches of another format or of a missing stage 2 may be 0', () => {
   expect(
     resolveConfig({ machine: { walkCaches: { l2: 0, pml5e: 0, ipa: 0 } } }, 'my.yaml').machine.walkCaches.pde,
   ).toBe(32);
+});
+
+test('options of the named system and options at their defaults are taken', () => {
+  const { system: host } = resolveConfig(
+    { ...arm({}), ...system({ name: 'host-stage2', fill: 'lazy', cnp: false }) },
+    'a',
+  );
+  expect(host).toMatchObject({ fill: 'lazy', cnp: false, poolLevels: 5 });
+  const { system: text } = resolveConfig(
+    system({ name: 'text-replication', modules: false, inject: ['skip-pud-sync'] }),
+    'a',
+  );
+  expect(text).toMatchObject({ modules: false, inject: ['skip-pud-sync'] });
+});
+
+test('sizes and phases have one form', () => {
+  const { replay: resolved } = resolveConfig(
+    { ...llc({}), ...replay({ pollution: '256K', repeat: { '0x120': 32, 17: 2 } }) },
+    'a',
+  );
+  expect(resolved.pollution).toBe(256 * 1024);
+  // 0x120 is 288.
+  expect(resolved.repeat).toEqual({ 288: 32, 17: 2 });
+  expect([288, 17, 18].map((phase) => passesOf(resolved, phase))).toEqual([32, 2, 1]);
+  expect(resolveConfig(arm({ stage2: null }), 'a').replay.repeat).toBe(1);
+  const text = resolveConfig({ ...arm({}), ...system({ name: 'host-stage2', memoryBytes: '1T' }) }, 'a');
+  expect(text.system.memoryBytes).toBe(2 ** 40);
+});
+
+test('caches are stated in part over a preset that has them, and null removes them', () => {
+  const machine = (caches: unknown) => resolveConfig({ extends: 'haswell-ep', machine: { caches } }, 'a').machine;
+  expect(machine({ llc: { inclusive: false } }).caches).toMatchObject({ llc: { sets: 24576, inclusive: false } });
+  expect(machine({ llc: null }).caches).toMatchObject({ l2: { sets: 512 }, llc: null });
+  expect(machine(null).caches).toBeNull();
 });

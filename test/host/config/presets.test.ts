@@ -29,6 +29,37 @@ test('geometries have the entries that the manuals name', () => {
   expect(tlb('epyc-7713')).toEqual({ l1i: [64], l1d: [64], l2: [2048] });
 });
 
+test('line caches have the sizes that the manuals name', () => {
+  const K = 1024;
+  const M = 1024 * K;
+  const bytes = (source: string) => {
+    const { caches } = loadConfig({ source }).config.machine;
+    return caches && [caches.l1i, caches.l1d, caches.l2!, caches.llc!].map(({ sets, ways }) => sets * ways * 64);
+  };
+  expect(bytes('generic')).toBeNull();
+  expect(bytes('haswell-ep')).toEqual([32 * K, 32 * K, 256 * K, 30 * M]);
+  expect(bytes('broadwell-ep')).toEqual([32 * K, 32 * K, 256 * K, 14 * 2.5 * M]);
+  expect(bytes('mitosis-4s')).toEqual([32 * K, 32 * K, 256 * K, 14 * 2.5 * M]);
+  expect(bytes('spr-8480')).toEqual([32 * K, 48 * K, 2 * M, 56 * 1.875 * M]);
+  expect(bytes('neoverse-n1')).toEqual([64 * K, 64 * K, M, 32 * M]);
+  expect(bytes('neoverse-v1')).toEqual([64 * K, 64 * K, M, 32 * M]);
+  expect(bytes('epyc-7713')).toEqual([32 * K, 32 * K, 512 * K, 32 * M]);
+});
+
+test('Intel holds lines of both sockets, inclusively up to Broadwell, EPYC by eight cores, Altra only its own memory', () => {
+  const rules = (source: string) => {
+    const { llc, walks } = loadConfig({ source }).config.machine.caches!;
+    return [llc!.inclusive, llc!.remoteCacheable, llc!.cpus, walks];
+  };
+  expect(rules('haswell-ep')).toEqual([true, true, null, 'l1d']);
+  expect(rules('broadwell-ep')).toEqual([true, true, null, 'l1d']);
+  expect(rules('mitosis-4s')).toEqual([true, true, null, 'l1d']);
+  expect(rules('spr-8480')).toEqual([false, true, null, 'l1d']);
+  expect(rules('epyc-7713')).toEqual([false, true, 8, 'l1d']);
+  expect(rules('neoverse-n1')).toEqual([false, false, null, 'l2']);
+  expect(rules('neoverse-v1')).toEqual([false, false, null, 'l2']);
+});
+
 test('the latencies of mitosis-4s are 280 and 580 cycles', () => {
   const { clockGHz, latency } = loadConfig({ source: 'mitosis-4s' }).config.machine;
   expect([latency.localNs, latency.remoteNs].map((ns) => Math.round(ns * clockGHz))).toEqual([280, 580]);

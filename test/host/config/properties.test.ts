@@ -78,6 +78,7 @@ const document = fc
         warmup: some(fc.nat()),
         dirty: some(fc.constantFrom('set', 'tracked')),
         splitPages: some(fc.boolean()),
+        intervals: some(fc.integer({ min: 1 })),
       }),
     ),
   })
@@ -110,6 +111,10 @@ test('what the last document states is what comes out', () => {
     ['memory.tables', { node: 0 }, ({ memory }) => memory.tables],
     ['replay.phases', [1, 5], ({ replay }) => replay.phases],
     ['machine.tlb.l2', null, ({ machine }) => machine.tlb.l2],
+    ['machine.caches', null, ({ machine }) => machine.caches],
+    ['machine.mlp.data', 2, ({ machine }) => machine.mlp.data],
+    ['memory.textRegions', ['kernel'], ({ memory }) => memory.textRegions],
+    ['replay.checks', true, ({ replay }) => replay.checks],
   );
   fc.assert(
     fc.property(document, scalars, (doc, [key, value, read]) => {

@@ -136,7 +136,7 @@ describe('the section of the report', () => {
     for (const written of [
       '+50.0%',
       '+33.3%',
-      '+10.8%',
+      '10.8%',
       '0 to 12',
       'OUT OF BAND',
       '+100.0%',
