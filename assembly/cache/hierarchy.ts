@@ -6,7 +6,7 @@ import { hasTextHome, isText } from '../paging/text';
 import { vmOf } from '../paging/vm';
 import { ADD, Stat } from '../stats';
 import { ADDRESS, homeOf } from './home';
-import { find, insert, KERNEL, KEY, LOCAL, OWNED, PREFETCHED, remove, TEXT, touch } from './lines';
+import { find, has, insert, KERNEL, KEY, LOCAL, OWNED, PREFETCHED, remove, TEXT, touch } from './lines';
 import { emptyData, emptyFetch } from './slots';
 
 /** Who asks; also the place of its counters among those of a cache, of memory and of cycles (stats.ts). */
@@ -299,7 +299,7 @@ function prefetch(lane: Lane, caches: Caches, block: usize, cpu: u32, key: u64, 
     const next = key + n * LINE_BYTES;
     if ((next ^ key) >> PREFETCH_SHIFT) return;
     const set = SET(caches, l1i, cpu, next);
-    if (find(set, l1i.setBytes, next)) continue;
+    if (has(set, l1i.setBytes, next)) continue;
     belowFirst(lane, caches, block, cpu, next, flags, Source.Prefetch);
     insert(set, l1i.ways, next | flags | PREFETCHED);
     emptyFetch(caches, cpu, next);

@@ -33,17 +33,26 @@ export function KEY(address: u64): u64 {
   return (address & ~(<u64>63)) | VALID;
 }
 
-/** Looks for a line; a hit becomes the most recent entry. Returns the entry, 0 on a miss. */
-export function touch(set: usize, bytes: u32, key: u64): u64 {
+/** Whether a line is there; nothing changes. */
+export function has(set: usize, bytes: u32, key: u64): bool {
   const wanted = i64x2.splat(key);
   const bits = i64x2.splat(~FLAGS);
-  const end = set + bytes;
   let any = i64x2.splat(0);
-  for (let at = set; at < end; at += 16) any = v128.or(any, i64x2.eq(v128.and(v128.load(at), bits), wanted));
-  if (!v128.any_true(any)) return 0;
+  for (let at = set; at < set + bytes; at += 16) any = v128.or(any, i64x2.eq(v128.and(v128.load(at), bits), wanted));
+  return v128.any_true(any);
+}
+
+/** Looks for a line; a hit becomes the most recent entry. Returns the entry, 0 on a miss. */
+export function touch(set: usize, bytes: u32, key: u64): u64 {
+  const first = load<u64>(set);
+  if ((first & ~FLAGS) == key) return first;
+  if (!has(set, bytes, key)) return 0;
 
   // Does not branch on where the line is found, which cannot be predicted: entry i keeps its place if the line came before
   // it, else it takes the place of i - 1.
+  const wanted = i64x2.splat(key);
+  const bits = i64x2.splat(~FLAGS);
+  const end = set + bytes;
   let found = i64x2.splat(0);
   let entry = i64x2.splat(0);
   let above = i64x2.splat(0);
@@ -63,9 +72,10 @@ export function touch(set: usize, bytes: u32, key: u64): u64 {
 
 /** Where the entry of a line lies, 0 when it is not there; nothing changes. */
 export function find(set: usize, bytes: u32, key: u64): usize {
-  const end = set + bytes;
-  for (let at = set; at < end; at += ENTRY_BYTES) if ((load<u64>(at) & ~FLAGS) == key) return at;
-  return 0;
+  if (!has(set, bytes, key)) return 0;
+  let at = set;
+  while ((load<u64>(at) & ~FLAGS) != key) at += ENTRY_BYTES;
+  return at;
 }
 
 /** Enters a line (its key and flags) that is not there as the most recent entry; returns the entry that is lost, or 0. */

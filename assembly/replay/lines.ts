@@ -29,32 +29,52 @@ function LINE(va: u64): u64 {
   return va | 63;
 }
 
-/** Byte offset among a kind's slots, for `slots` of them. */
+/** The slot of a line among those of a CPU and kind; `mask` is that of a slot's byte offset. */
 // @ts-ignore: decorator
 @inline
-function LINE_OFFSET(va: u64, mask: u32): u32 {
-  return (<u32>(va >> 3)) & mask;
+function LINE_SLOT(cpu: FilterCpu, kind: u8, va: u64, mask: u32): usize {
+  return changetype<usize>(cpu) + LINES + <u32>kind * KIND_BYTES + ((<u32>(va >> 3)) & mask);
 }
 
 /** One look-up and the access that follows it: dropped when its page and its line are in their slots, else run through the lanes. */
 export function lineLook(filter: Filter, cpu: FilterCpu, number: u32, kind: u8, va: u64, pa: u64): void {
-  const mask = (filter.lineSlots - 1) << 3;
-  const slots = changetype<usize>(cpu) + LINES + LINE_OFFSET(va, mask);
-  const line = LINE(va);
+  const slot = LINE_SLOT(cpu, kind, va, (filter.lineSlots - 1) << 3);
   filter.lookCount = 0;
   look(filter, cpu, changetype<usize>(cpu) + RECENT, number, kind, va, pa);
-  if (!filter.lookCount && load<u64>(slots + kind * KIND_BYTES) == line) return;
-
-  // A load promises nothing to stores, and its line may have taken the place of the one that they know.
-  store<u64>(slots + kind * KIND_BYTES, line);
-  if (kind == STORE) store<u64>(slots + LOAD * KIND_BYTES, line);
-  if (kind == LOAD && load<u64>(slots + STORE * KIND_BYTES) != line) store<u64>(slots + STORE * KIND_BYTES, NO_LINE);
+  if (!filter.lookCount) {
+    if (load<u64>(slot) != LINE(va)) passLine(filter, cpu, number, kind, va, pa);
+    return;
+  }
+  noteLine(filter, cpu, kind, va);
   const context = cpu.context;
   for (let i: u32 = 0; i < filter.laneCount; i++) {
     const lane = changetype<Lane>(load<u32>(filter.lanes + i * 4));
-    if (filter.lookCount) runLane(lane, filter.looks, filter.pas, 1);
+    runLane(lane, filter.looks, filter.pas, 1);
     accessLine(lane, number, kind, va, context, pa);
   }
+}
+
+/** An access whose look-up changes nothing, its page being in its slot, but whose line is not. */
+function passLine(filter: Filter, cpu: FilterCpu, number: u32, kind: u8, va: u64, pa: u64): void {
+  noteLine(filter, cpu, kind, va);
+  const context = cpu.context;
+  const count = filter.laneCount;
+  for (let i: u32 = 0; i < count; i++) {
+    accessLine(changetype<Lane>(load<u32>(filter.lanes + i * 4)), number, kind, va, context, pa);
+  }
+}
+
+/** Notes the line of an access that passes. A load promises nothing to stores, and its line may have taken the place of the one that they know. */
+// @ts-ignore: decorator
+@inline
+function noteLine(filter: Filter, cpu: FilterCpu, kind: u8, va: u64): void {
+  const mask = (filter.lineSlots - 1) << 3;
+  const line = LINE(va);
+  store<u64>(LINE_SLOT(cpu, kind, va, mask), line);
+  if (kind == STORE) store<u64>(LINE_SLOT(cpu, LOAD, va, mask), line);
+  if (kind != LOAD) return;
+  const stores = LINE_SLOT(cpu, STORE, va, mask);
+  if (load<u64>(stores) != line) store<u64>(stores, NO_LINE);
 }
 
 /** Empties a CPU's line slots that are in the page `vpn`. */
@@ -113,7 +133,6 @@ function runGroup(filter: Filter, columns: BatchColumns, cpu: FilterCpu, number:
   const slotMask = (filter.slots - 1) << 3;
   const lineMask = (filter.lineSlots - 1) << 3;
   const pages = changetype<usize>(cpu) + RECENT;
-  const lines = changetype<usize>(cpu) + LINES;
   const kinds = columns.kind + row;
   const vas = columns.va + row * 8;
   const pas = columns.pa + row * 8;
@@ -127,7 +146,10 @@ function runGroup(filter: Filter, columns: BatchColumns, cpu: FilterCpu, number:
       pa = load<u64>(pas + i * 8);
       different |= load<u64>(page + (FRAMES - RECENT)) ^ pa;
     }
-    const line = load<u64>(lines + <u32>kind * KIND_BYTES + LINE_OFFSET(va, lineMask));
-    if ((different >> pageShift) | (line ^ LINE(va))) lineLook(filter, cpu, number, kind, va, pa);
+    const differentLine = load<u64>(LINE_SLOT(cpu, kind, va, lineMask)) ^ LINE(va);
+    different >>= pageShift;
+    if (!(different | differentLine)) continue;
+    if (different) lineLook(filter, cpu, number, kind, va, pa);
+    else passLine(filter, cpu, number, kind, va, pa);
   }
 }
