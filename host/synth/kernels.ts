@@ -41,6 +41,9 @@ export const LINE = 64;
 /** What one entry of a 4-level root table covers. */
 export const ROOT_SLOT = 2 ** 39;
 
+/** Text of a user program. */
+export const USER_TEXT: Range = { va: 0x40_0000n, bytes: 16 * 2 ** 20 };
+
 const GIB = 2 ** 30;
 const TIB = 2 ** 40;
 const ROAI = 0x1_0000;
@@ -133,6 +136,7 @@ export function regionsOf(kernel: Kernel, homeNode: number): TraceMetadata['regi
     region('modules', modules, null),
     region('vmalloc', vmalloc, null),
     region('linear-map', linear, null),
+    region('user-text', USER_TEXT, null),
     region('user', user, null),
   ];
 }

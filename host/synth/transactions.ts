@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { key } from '../config/key.js';
 import { checkCode, codeParameters, kernelCode, shapeOf, WALK } from './code.js';
 import { type Row } from './emitter.js';
-import { LINE, type Range, rodataOf } from './kernels.js';
+import { LINE, type Range, rodataOf, USER_TEXT } from './kernels.js';
 import { bytes, type CommonParameters, type Contradiction, count, type Run, unless } from './scenario.js';
 import { fits, WorkingSet } from './workingSet.js';
 
@@ -32,10 +32,8 @@ export const transactionParameters = ({ textBytes, heapBytes, kernelFetches, use
 
 export type TransactionParameters = CommonParameters & z.output<z.ZodObject<ReturnType<typeof transactionParameters>>>;
 
-/** User text of all processes. */
-export const USER_TEXT: Range = { va: 0x40_0000n, bytes: 16 * 2 ** 20 };
-/** Where heaps begin, clear of the text. */
-const HEAP_VA = 2n ** 32n;
+/** Heaps have the upper half of the first root entry, clear of text and pages. */
+const HEAPS: Range = { va: 2n ** 38n, bytes: 2 ** 38 };
 
 /** What does not fit. */
 export function checkTransactions(values: TransactionParameters): Contradiction[] {
@@ -47,13 +45,13 @@ export function checkTransactions(values: TransactionParameters): Contradiction[
       'userTextBytes',
       `expected functions that fit a text of ${USER_TEXT.bytes} bytes`,
     ),
-    ...unless(heapBytes * cpus <= 2 ** 46, 'heapBytes', `expected ${cpus} heaps that fit the user's addresses`),
+    ...unless(heapBytes * cpus <= HEAPS.bytes, 'heapBytes', `expected ${cpus} heaps that fit ${HEAPS.bytes} bytes`),
   ];
 }
 
 /** The heap of number `index`. */
 export function heapOf({ heapBytes }: { heapBytes: number }, index: number): Range {
-  return { va: HEAP_VA + BigInt(index) * BigInt(heapBytes), bytes: heapBytes };
+  return { va: HEAPS.va + BigInt(index) * BigInt(heapBytes), bytes: heapBytes };
 }
 
 /** Rows of an operation, by the parameters. */

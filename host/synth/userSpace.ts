@@ -16,8 +16,8 @@ export const USER_SPACE = {
 export type UserSpace = z.output<z.ZodObject<typeof USER_SPACE>>;
 
 const UNKNOWN = 2n ** 64n - 1n;
-/** Part k begins here, in the k-th entry of the root table. */
-const FIRST = 0x40_0000;
+/** Part k begins here in the k-th entry of the root table, clear of a process's text. */
+const FIRST = 2 ** 30;
 
 /** The parts of an address space that have pages. */
 export function areasOf({ puds, pages }: UserSpace): { va: bigint; pages: number }[] {
