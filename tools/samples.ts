@@ -68,7 +68,7 @@ async function keepPhases(reader: TraceReader): Promise<Range[]> {
 
 async function cut(sample: Sample, captures: string, output: string, folder: string): Promise<void> {
   const whole = join(folder, `${sample.name}.arrow`);
-  await convert([join(captures, sample.input)], whole, { warn: say });
+  await convert([join(captures, sample.input)], whole, { derive: false, warn: say });
   const reader = await TraceReader.open(whole);
   try {
     const ranges = await sample.keep(reader);

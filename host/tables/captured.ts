@@ -56,7 +56,8 @@ export async function openCapturedTables(folder: string): Promise<CapturedTables
   if (existsSync(join(folder, 'tablepages.csv'))) return openPlain(folder);
   throw new InputError({
     source: folder,
-    expected: 'a capture (registers.json and snap1/) or a table image (registers.json, tablepages.csv and tablepages.bin)',
+    expected:
+      'a capture (registers.json and snap1/) or a table image (registers.json, tablepages.csv and tablepages.bin)',
     found: existsSync(folder) ? 'a folder without snap1/ and tablepages.csv' : 'no such folder',
     advice: 'name the folder that the trace was converted from, or the tables beside a sample',
   });

@@ -177,6 +177,41 @@ describe('the machine of a capture', () => {
     ]);
   });
 
+  it('has the ranges of a kernel at its default address, and the linear map where its accesses are', async () => {
+    mkdirSync(path('mapped'));
+    const known = { ...registers, symbols: { ...registers.symbols, _text: '0xffffffff81000000' } };
+    writeFileSync(join(path('mapped'), 'registers.json'), JSON.stringify(known));
+    writeFileSync(join(path('mapped'), 'trace.bin'), Buffer.concat(records));
+    const { metadata } = await convert([join(path('mapped'), 'trace.bin')], path('machine.arrow'), {});
+    // mm.rst: "ffff888000000000 | -119.5 TB | ffffc87fffffffff | 64 TB | direct mapping of all physical memory".
+    expect(metadata.regions.map(({ name }) => name)).toEqual([
+      'text',
+      'linear',
+      'vmalloc',
+      'vmemmap',
+      'modules',
+      'user',
+    ]);
+    expect(metadata.regions[1]).toEqual({
+      ...{ name: 'linear', va: '0xffff888000000000', pa: '0x0', bytes: 64 * 2 ** 40, pageSize: null, node: null },
+    });
+    expect(metadata.regions[5]).toMatchObject({ va: '0x0', bytes: 128 * 2 ** 40, pa: null });
+  });
+
+  it('has the rodata that registers.json names', async () => {
+    mkdirSync(path('rodata'));
+    const named = { ...registers, kernel_rodata: ['0xffffffff81002000', '0xffffffff81003000'] };
+    writeFileSync(join(path('rodata'), 'registers.json'), JSON.stringify(named));
+    writeFileSync(join(path('rodata'), 'trace.bin'), Buffer.concat(records));
+    const { metadata } = await convert([join(path('rodata'), 'trace.bin')], path('machine.arrow'), {});
+    expect(metadata.regions[1]).toMatchObject({
+      name: 'rodata',
+      va: '0xffffffff81002000',
+      pa: '0x1002000',
+      bytes: 4096,
+    });
+  });
+
   it.each([
     ['counts differ', { accesses_vcpu_node_x_mem_node: { ...accesses, 'cpu_node1->mem_node1': 2 } }],
     ['there are no counts', null],

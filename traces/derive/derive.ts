@@ -9,7 +9,7 @@ import { armGeometry, x86Geometry, type Geometry } from './geometry.js';
 import { insertEvents, type EventCounts } from './insert.js';
 import { planEvents, type Plan } from './plan.js';
 import { readSnapshots, type Snapshot } from './snapshot.js';
-import { readTableStores, type TableStores } from './stores.js';
+import { hasUserStores, readTableStores, type TableStores } from './stores.js';
 
 /** What the capture's registers.json says. */
 export interface CapturedMachine {
@@ -33,8 +33,8 @@ export class Derivation {
 
   /** The derivation of the capture at `path`; null where what it needs is not beside it. */
   static async of(path: string, machine: CapturedMachine): Promise<Derivation | null> {
-    if (path === '-') return null;
     const folder = dirname(path);
+    if (path === '-' || !hasUserStores(folder)) return null;
     const stores = await readTableStores(folder);
     const snapshots = stores ? await readSnapshots(folder) : [];
     const geometry = snapshots.length > 0 ? geometryOf(machine, snapshots[0]) : null;

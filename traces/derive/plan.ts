@@ -27,7 +27,7 @@ export interface Plan {
   runs: readonly (readonly Run[] | undefined)[];
   /** Address of the kernel's code that switches, where it was found. */
   switchVa: bigint | null;
-  /** User-mode rows, and how many of them the tables explain. */
+  /** Rows in user mode at user addresses, and how many of them the tables explain. */
   userRows: number;
   explained: number;
 }
@@ -114,7 +114,7 @@ class Planner {
         const mode = (flags >>> 16) & 3;
         if (text && kind === FETCH && high === text.high && low >= text.from && low < text.to) {
           switches.fetch(flags & 0xff, low, this.row);
-        } else if (mode === MODE_USER || (high < userHigh && mode !== MODE_HYPERVISOR)) {
+        } else if (high < userHigh && mode !== MODE_HYPERVISOR) {
           const known = (flags & NO_PA) === 0;
           this.userAccess(
             flags & 0xff,

@@ -79,10 +79,22 @@ export async function readUnpacked(path: string): Promise<Uint8Array<ArrayBuffer
   return bytes;
 }
 
-/** Reads the stores of a capture's folder; null when it has none. Throws InputError when they are damaged. */
+/** The stores to page tables that a capture may know: to those of all address spaces; of the kernel, of stage 2 and of EL2. */
+const FILES = ['table_stores.bin', 'kernel_table_stores.bin'];
+
+/** Reads the stores of a capture's folder, each once; null when it has none. Throws InputError when they are damaged. */
 export async function readTableStores(folder: string): Promise<TableStores | null> {
-  const path = packedFile(folder, 'table_stores.bin');
-  if (path === null) return null;
+  const paths = FILES.flatMap((name) => packedFile(folder, name) ?? []);
+  const read = await Promise.all(paths.map(readFile));
+  return read.length === 0 ? null : read.reduce(merge);
+}
+
+/** The file with the stores to the tables of all address spaces, without which no events can be derived. */
+export function hasUserStores(folder: string): boolean {
+  return packedFile(folder, FILES[0]) !== null;
+}
+
+async function readFile(path: string): Promise<TableStores> {
   const bytes = await readUnpacked(path);
   const refuse = (at: number, expected: string, found: string) =>
     new InputError({ source: path, at: `entry ${at}`, expected, found, advice: 'the file is truncated or damaged' });
@@ -92,14 +104,25 @@ export async function readTableStores(folder: string): Promise<TableStores | nul
   }
   const stores = new TableStores(new Uint32Array(bytes.buffer));
   for (let i = 0; i < whole; i++) {
-    if (i > 0 && stores.record(i) < stores.record(i - 1)) {
-      throw refuse(
-        i,
-        `a record number of at least ${stores.record(i - 1)}, as they are in trace order`,
-        `${stores.record(i)}`,
-      );
+    const before = i > 0 ? stores.record(i - 1) : 0;
+    if (stores.record(i) < before) {
+      throw refuse(i, `a record number of at least ${before}, as they are in trace order`, `${stores.record(i)}`);
     }
     if (stores.pa(i) % 8 !== 0) throw refuse(i, 'the address of an 8-byte entry', `0x${stores.pa(i).toString(16)}`);
   }
   return stores;
+}
+
+/** Both in trace order; a record is one store, so what is in both is the same. */
+function merge(a: TableStores, b: TableStores): TableStores {
+  const words: number[] = [];
+  for (let [i, j] = [0, 0]; i < a.count || j < b.count;) {
+    const first = j >= b.count || (i < a.count && a.record(i) <= b.record(j));
+    const [from, at] = first ? [a, i++] : [b, j++];
+    const same =
+      words.length > 0 &&
+      from.words.subarray(WORDS * at, WORDS * at + WORDS).every((word, k) => word === words.at(k - WORDS));
+    if (!same) words.push(...from.words.subarray(WORDS * at, WORDS * at + WORDS));
+  }
+  return new TableStores(Uint32Array.from(words));
 }
