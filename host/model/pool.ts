@@ -1,6 +1,6 @@
-// The memory that pKVM reserves at boot for the page tables of its hypervisor: the host's stage 2 and the hypervisor's own
-// stage 1. As arch/arm64/include/asm/kvm_pkvm.h of Linux 6.12 sizes it (host_s2_pgtable_pages,
-// hyp_s1_pgtable_pages): enough for everything mapped with the smallest pages, at every level that the kernel knows.
+// The memory that pKVM reserves at boot for page tables of its own: the host's stage 2 and the hypervisor's stage 1, as
+// asm/kvm_pkvm.h of Linux 6.12 sizes them (host_s2_pgtable_pages, hyp_s1_pgtable_pages): enough for everything mapped with the
+// smallest pages, at every level that the kernel knows.
 
 /** What is reserved for: `levels` is how many the kernel counts, five since Linux 6.12 (-1 to 3), four in 6.1. */
 export interface Pool {
