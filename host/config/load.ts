@@ -27,7 +27,7 @@ export interface Loaded {
 
 /** Loads a file or preset (default: `generic`) with `--set key=value` overrides, each laid over what is before it. */
 export function loadConfig({ source = GENERIC, sets = [] }: { source?: string; sets?: string[] } = {}): Loaded {
-  return { config: resolveLayers([loadDocument(source), ...sets.map(layerOfSet).sort(inOrder)]), origin: source };
+  return { config: resolveLayers([loadDocument(source), ...layersOfSets(sets)]), origin: source };
 }
 
 /** Resolves a document. A resolved configuration resolves to itself. */
@@ -106,6 +106,11 @@ function fitted(base: Doc, format: Stages): Doc {
     },
     paging: policySize && sizes.includes(policySize) ? paging : withoutPageSize,
   };
+}
+
+/** `--set key=value` overrides as documents, in the order in which they are to be laid over others. */
+export function layersOfSets(sets: readonly string[]): Layer[] {
+  return sets.map(layerOfSet).sort(inOrder);
 }
 
 function layerOfSet(set: string): Layer {

@@ -23,7 +23,7 @@ export async function keyPlot(metric: Metric, data: TraceData, keys: string[]): 
   const value = ({ flat }: CellData) => metric.value(flat)!;
   const sorted = [...cells].sort((a, b) => value(a) - value(b));
   const [least, most] = [sorted[0], sorted[sorted.length - 1]];
-  const name = `${metric.title} (${metric.unit}), ${data.trace.name}`;
+  const name = `${metric.title} (${metric.unit}), ${data.title}`;
   const range = value(most) - value(least);
   if (range <= value(most) * CONSTANT) {
     const [from, to] = [least, most].map(({ flat }) => write(metric, flat));

@@ -9,7 +9,7 @@ import { phaseSpeedup, type TraceData } from './sweepData.js';
 /** Bounds between the nine colours, as T_old/T_new - 1; the middle colour is "no change". */
 const BOUNDS = [-0.3, -0.1, -0.03, -0.005, 0.005, 0.03, 0.1, 0.3];
 
-export async function phaseMap({ trace, cells, baseline }: TraceData, keys: string[]): Promise<Markup | null> {
+export async function phaseMap({ title, cells, baseline }: TraceData, keys: string[]): Promise<Markup | null> {
   if (!baseline || baseline.phases.length === 0 || cells.length < 2) return null;
   const label = (cell: (typeof cells)[number]) => `#${cell.cell} ${cellLabel(cell.varied, keys)}`;
   const phases = baseline.phases.map(({ phase, name }) => ({ phase, label: `${name} (${phase})` }));
@@ -24,7 +24,7 @@ export async function phaseMap({ trace, cells, baseline }: TraceData, keys: stri
     domain: BOUNDS,
     range: BOUNDS.concat(1).map((_, i) => `var(--${prefix}${i})`),
   });
-  return figure(`Gain per phase over the baseline in per cent (T_old/T_new - 1), ${trace.name}`, {
+  return figure(`Gain per phase over the baseline in per cent (T_old/T_new - 1), ${title}`, {
     data: { values },
     width: { step: cells.length > 24 ? 24 : 38 },
     height: { step: 22 },

@@ -1,8 +1,15 @@
 // What a sweep's report is drawn from: the manifest and every finished cell's summary, counters flat, each cell with
-// its baseline (the cell of the same trace that has the baseline's varied values).
+// its baseline.
 
 import { InputError } from '../../traces/errors.js';
-import { type Manifest, MANIFEST_FILE, type ManifestTrace, readCell, readManifest } from '../results/manifest.js';
+import {
+  type Manifest,
+  MANIFEST_FILE,
+  type ManifestCell,
+  type ManifestTrace,
+  readCell,
+  readManifest,
+} from '../results/manifest.js';
 import { type Flat, flatten, type Gain, gain, phaseGain, type Summary } from '../results/summary.js';
 import { join } from 'node:path';
 
@@ -15,13 +22,20 @@ export interface PhaseData {
 
 export interface CellData {
   cell: number;
+  /** The name of its trace. */
+  name: string;
   varied: Record<string, unknown>;
   config: Record<string, unknown>;
   flat: Flat;
   phases: PhaseData[];
+  /** Counters of each CPU that the trace has. */
+  cpus: { cpu: number; flat: Flat }[];
 }
 
+/** The cells of one trace, in one part of the experiment. */
 export interface TraceData {
+  /** The trace's name; with a number where several parts of the experiment have the trace. */
+  title: string;
   trace: ManifestTrace;
   cells: CellData[];
   baseline: CellData | null;
@@ -38,7 +52,6 @@ export interface SweepData {
 export function readSweep(dir: string): SweepData {
   const manifest = readManifest(dir);
   const done = manifest.cells.filter((cell) => cell.done);
-  const base = manifest.cells.find(({ cell }) => cell === manifest.baseline);
   const traceOf = (reference: string) =>
     manifest.traces.find(({ name, path }) => reference === name || reference === path);
   const stray = manifest.cells.find(({ trace }) => !traceOf(trace));
@@ -51,29 +64,43 @@ export function readSweep(dir: string): SweepData {
     });
   }
   const summaries = done.map((cell) => readCell(dir, cell));
-  const traces = manifest.traces.map((trace) => {
-    const own = done.flatMap((cell, i) => (traceOf(cell.trace) === trace ? [{ cell, summary: summaries[i] }] : []));
-    const isBaseline = (varied: object) =>
-      base !== undefined && signature(varied, manifest.vary) === signature(base.varied, manifest.vary);
-    const cells = own.map(({ cell, summary }) => cellData(cell.cell, cell.varied, summary));
-    return { trace, cells, baseline: cells.find(({ varied }) => isBaseline(varied)) ?? null };
-  });
+  const parts = [...new Set(done.map(({ part }) => part))];
+  const traces = parts.flatMap((part) =>
+    manifest.traces.map((trace) => {
+      const isOwn = (cell: ManifestCell) => cell.part === part && traceOf(cell.trace) === trace;
+      const cells = done.flatMap((cell, i) => (isOwn(cell) ? [cellData(cell, trace, summaries[i])] : []));
+      const base = done.find(isOwn)?.baseline;
+      return { trace, cells, baseline: cells.find(({ cell }) => cell === base) ?? null };
+    }),
+  );
   return {
     manifest,
-    traces: traces.filter(({ cells }) => cells.length > 0),
+    traces: traces.filter(({ cells }) => cells.length > 0).map(withTitle),
     missing: manifest.cells.filter((cell) => !cell.done).map(({ cell }) => cell),
     versions: [...new Set(summaries.flatMap(({ run }) => run?.version ?? []))],
   };
 }
 
-function cellData(cell: number, varied: Record<string, unknown>, summary: Summary): CellData {
+function cellData({ cell, varied }: ManifestCell, { name }: ManifestTrace, summary: Summary): CellData {
   const phases = summary.phases.map((phase) => ({
     phase: phase.phase,
     name: phase.name,
     cpu: phase.cpu,
     flat: flatten(phase),
   }));
-  return { cell, varied, config: summary.config, flat: flatten(summary.totals), phases };
+  const cpus = summary.cpus.map((cpu) => ({ cpu: cpu.cpu, flat: flatten(cpu) }));
+  return { cell, name, varied, config: summary.config, flat: flatten(summary.totals), phases, cpus };
+}
+
+function withTitle(data: Omit<TraceData, 'title'>, _index: number, all: Omit<TraceData, 'title'>[]): TraceData {
+  const same = all.filter(({ trace }) => trace === data.trace);
+  const title = same.length > 1 ? `${data.trace.name} (${same.indexOf(data) + 1} of ${same.length})` : data.trace.name;
+  return { ...data, title };
+}
+
+/** Of the varied keys those that the cells' part of the experiment varies. */
+export function ownKeys({ cells }: Pick<TraceData, 'cells'>, keys: string[]): string[] {
+  return keys.filter((key) => cells.some(({ varied }) => Object.hasOwn(varied, key)));
 }
 
 /** The values of some varied keys as one comparable string. */

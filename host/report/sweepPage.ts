@@ -11,8 +11,10 @@ import { cellLabel, effects, groupBy, shortKey, valueLabel, values } from './key
 import * as metrics from './metrics.js';
 import { card, facts, page, plots, section } from './page.js';
 import { phaseMap } from './phaseMap.js';
+import { measurePublished } from './published.js';
+import { publishedSection } from './publishedSection.js';
 import { type Column, gainColumns, metricColumn, resultTable } from './resultTable.js';
-import { type CellData, cellGain, type PhaseData, type SweepData, type TraceData } from './sweepData.js';
+import { type CellData, cellGain, ownKeys, type PhaseData, type SweepData, type TraceData } from './sweepData.js';
 
 /** Whose cycles the gain of a phase uses. */
 const PHASE_CPUS = {
@@ -35,7 +37,8 @@ export async function sweepPage(sweep: SweepData): Promise<string> {
 ${manifest.description && markup`<p>${manifest.description}</p>`}
 ${whatWasRun(sweep)}
 </header>`,
-    ...traces.map((trace) => headline(trace, keys)),
+    await publishedSection(measurePublished(sweep)),
+    ...traces.map((data) => headline(data, ownKeys(data, keys))),
     effectsSection(traces, keys),
     ...(await plotSections(traces, keys)),
     tableSection(sweep),
@@ -45,8 +48,9 @@ ${whatWasRun(sweep)}
 
 function whatWasRun({ manifest, traces, missing, versions }: SweepData): Markup {
   const cells = traces.flatMap((trace) => trace.cells);
+  const having = (key: string) => cells.filter(({ varied }) => Object.hasOwn(varied, key));
   const vary = manifest.vary.map(
-    (key) => markup`<code>${key}</code>: ${values(cells, key).map(valueLabel).join(', ')}<br />`,
+    (key) => markup`<code>${key}</code>: ${values(having(key), key).map(valueLabel).join(', ')}<br />`,
   );
   const described = manifest.traces.map((trace) => {
     const { path, name, records, sha256, ...provenance } = trace;
@@ -69,9 +73,15 @@ function whatWasRun({ manifest, traces, missing, versions }: SweepData): Markup 
 }
 
 function baselineText(traces: TraceData[], keys: string[]): string {
-  const cells = traces.flatMap(({ baseline }) => baseline ?? []);
-  if (cells.length === 0) return 'none: gains are not stated';
-  return `${keys.map((key) => `${shortKey(key, keys)} ${valueLabel(cells[0].varied[key])}`).join(', ')} (cell ${cells.map(({ cell }) => `#${cell}`).join(', ')})`;
+  if (traces.every(({ baseline }) => baseline === null)) return 'none: gains are not stated';
+  const named = traces.flatMap((data) => {
+    const { baseline } = data;
+    if (!baseline) return [];
+    const values = ownKeys(data, keys).map((key) => `${shortKey(key, keys)} ${valueLabel(baseline.varied[key])}`);
+    return { cell: `#${baseline.cell}`, values: values.join(', ') };
+  });
+  const same = groupBy(named, ({ values }) => values);
+  return same.map((group) => `${group[0].values} (cell ${group.map(({ cell }) => cell).join(', ')})`).join('; ');
 }
 
 /** Cells from the fewest cycles to the most. */
@@ -79,7 +89,7 @@ function byCycles(cells: CellData[]): CellData[] {
   return [...cells].sort((a, b) => a.flat['cycles.total'] - b.flat['cycles.total'] || a.cell - b.cell);
 }
 
-function headline({ trace, cells, baseline }: TraceData, keys: string[]): Markup {
+function headline({ title, cells, baseline }: TraceData, keys: string[]): Markup {
   const sorted = byCycles(cells);
   const [best, worst] = [sorted[0], sorted[sorted.length - 1]];
   const roles: [string, CellData | null][] = [
@@ -110,7 +120,7 @@ function headline({ trace, cells, baseline }: TraceData, keys: string[]): Markup
       ]
     : [];
   return markup`<section>
-<h2>${trace.name}</h2>
+<h2>${title}</h2>
 ${cards.length > 0 && markup`<div class="cards">${cards}</div>`}
 ${resultTable(columns, named, (cell) => cell === baseline)}
 </section>`;
@@ -135,7 +145,9 @@ function changeCard(metric: metrics.Metric, best: CellData, baseline: CellData):
 }
 
 function effectsSection(traces: TraceData[], keys: string[]): Markup | null {
-  const rows = traces.flatMap((data) => effects(data, keys).map((effect) => ({ trace: data.trace.name, ...effect })));
+  const rows = traces.flatMap((data) =>
+    effects(data, ownKeys(data, keys)).map((effect) => ({ trace: data.title, ...effect })),
+  );
   type Row = (typeof rows)[number];
   const share = (title: string, unit: string, value: (row: Row) => number): Column<Row> => ({
     title,
@@ -164,13 +176,15 @@ async function plotSections(traces: TraceData[], keys: string[]): Promise<(Marku
   const phases = traces.flatMap(({ cells }) => cells.flatMap((cell) => cell.phases.map(({ flat }) => flat)));
   const perTrace = (draw: (data: TraceData) => Promise<Markup | null>) => Promise.all(traces.map(draw));
   const byKey = async (...shown: metrics.Metric[]) =>
-    plots((await Promise.all(shown.map((metric) => perTrace((data) => keyPlot(metric, data, keys))))).flat());
+    plots(
+      (await Promise.all(shown.map((metric) => perTrace((data) => keyPlot(metric, data, ownKeys(data, keys)))))).flat(),
+    );
   const dashed = traces.some(({ baseline }) => baseline) ? ' The dashed line is the baseline.' : '';
   return [
     section(
       'Where the cycles go',
       `Cells from the fewest cycles to the most${dashed && '; the number is the speed-up T_old/T_new - 1'}. "base" is executing the instructions, "fetch" and "data" waiting for lines, "walk" second-level TLB hits and table walks, "fault" demand faults.${dashed}${limited(traces)}`,
-      [plots(await perTrace((data) => cellBars(data, keys)), true)],
+      [plots(await perTrace((data) => cellBars(data, ownKeys(data, keys))), true)],
     ),
     section('Cycles per access', `${metrics.CYCLES_PER_ACCESS.meaning}${dashed}`, [
       await byKey(metrics.CYCLES_PER_ACCESS),
@@ -186,7 +200,7 @@ async function plotSections(traces: TraceData[], keys: string[]): Promise<(Marku
     section(
       'Gain per phase',
       `Cycles of ${PHASE_CPUS[phaseCyclesKey(phases)]}, against the same phase of the baseline. Blue is faster, orange slower; darker (in dark mode: brighter) is more. Cells stand from the fewest cycles to the most.${limited(traces)}`,
-      [plots(await perTrace((data) => phaseMap({ ...data, cells: plotted(data) }, keys)), true)],
+      [plots(await perTrace((data) => phaseMap({ ...data, cells: plotted(data) }, ownKeys(data, keys))), true)],
     ),
   ];
 }
@@ -207,14 +221,14 @@ function limited(traces: TraceData[]): string {
 }
 
 async function cellBars(data: TraceData, keys: string[]): Promise<Markup> {
-  const { trace, baseline } = data;
+  const { title, baseline } = data;
   const bars = plotted(data).map((cell) => ({
     label: `#${cell.cell} ${cellLabel(cell.varied, keys)}${cell === baseline ? ' (baseline)' : ''}`,
     flat: cell.flat,
     speedup: cell === baseline ? null : cellGain(cell, baseline)?.speedup,
   }));
   const axis = keys.map((key) => shortKey(key, keys)).join(' · ');
-  return cycleBars(`Cycles by cell, ${trace.name}`, axis, bars, baseline?.flat['cycles.total']);
+  return cycleBars(`Cycles by cell, ${title}`, axis, bars, baseline?.flat['cycles.total']);
 }
 
 interface CellRow {
@@ -225,7 +239,7 @@ interface CellRow {
 function keyColumns(keys: string[]): Column<CellRow>[] {
   return [
     { title: 'Cell', cell: ({ cell }) => ({ written: `#${cell.cell}`, value: cell.cell }) },
-    { title: 'Trace', text: ({ data }) => data.trace.name },
+    { title: 'Trace', text: ({ data }) => data.title },
     ...keys.map((key) => ({ title: shortKey(key, keys), text: ({ cell }: CellRow) => valueLabel(cell.varied[key]) })),
   ];
 }
@@ -288,7 +302,7 @@ ${resultTable(columns, rows, ({ data, cell }) => cell === data.baseline)}
 </details>`;
 }
 
-function appendix({ traces, manifest }: SweepData): Markup | null {
+function appendix({ traces }: SweepData): Markup | null {
   const rows = traces.flatMap(({ trace, cells }) => cells.map((cell) => ({ trace: trace.name, cell })));
   const flats = rows.map(({ cell }) => cell.flat);
   const terms = metrics
@@ -299,7 +313,7 @@ function appendix({ traces, manifest }: SweepData): Markup | null {
     const [{ cell }] = group;
     const cells = group.map((row) => `#${row.cell.cell} (${row.trace})`).join(', ');
     return markup`<details>
-<summary>${cellLabel(cell.varied, manifest.vary)} <span class="muted">${cells}</span></summary>
+<summary>${cellLabel(cell.varied, Object.keys(cell.varied))} <span class="muted">${cells}</span></summary>
 <pre>${stringify(cell.config)}</pre>
 </details>`;
   });

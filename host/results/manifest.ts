@@ -5,6 +5,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { InputError } from '../../traces/errors.js';
+import { publishedSchema } from '../config/published.js';
 import { readDocument, readSummary, SUMMARY_FILE, type Summary } from './summary.js';
 
 export const MANIFEST_SCHEMA = 'nodewalk.sweep/1';
@@ -15,9 +16,9 @@ const manifest = z.looseObject({
   title: z.string().nullish(),
   description: z.string().nullish(),
   core: z.string().nullish(),
-  /** The cell that the others are compared with; for another trace, the cell with the same varied values. */
-  baseline: z.number().int().nullable(),
   vary: z.array(z.string()),
+  /** What the experiment is compared with. */
+  published: z.array(publishedSchema).default([]),
   traces: z.array(
     z.looseObject({ path: z.string(), name: z.string(), records: z.number(), sha256: z.string().nullish() }),
   ),
@@ -26,6 +27,10 @@ const manifest = z.looseObject({
       cell: z.number().int(),
       hash: z.string(),
       trace: z.string(),
+      /** The part of the experiment that it belongs to. */
+      part: z.number().int().default(0),
+      /** The cell that it is compared with. */
+      baseline: z.number().int().nullable().default(null),
       varied: z.record(z.string(), z.unknown()),
       file: z.string(),
       done: z.boolean(),

@@ -36,7 +36,13 @@ const counters = z.looseObject({
 
 const summary = z.looseObject({
   schema: z.literal(SUMMARY_SCHEMA),
-  trace: z.looseObject({ path: z.string(), records: count, sha256: z.string().nullish() }),
+  /** `tables`: SHA-256 of the table image that was walked, where a sweep is planned. */
+  trace: z.looseObject({
+    path: z.string(),
+    records: count,
+    sha256: z.string().nullish(),
+    tables: z.string().nullish(),
+  }),
   config: z.record(z.string(), z.unknown()),
   totals: counters,
   phases: z.array(z.looseObject({ ...counters.shape, phase: count, name: z.string(), cpu: count.nullable() })),

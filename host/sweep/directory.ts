@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, NodewalkError, UsageError } from '../../traces/errors.js';
+import { variedKeys } from '../config/experiment.js';
 import { coreHash } from '../core/instance.js';
 import { type Manifest, MANIFEST_FILE, MANIFEST_SCHEMA, readManifest } from '../results/manifest.js';
 import { saveText } from '../results/save.js';
@@ -11,7 +12,10 @@ import { cellHash } from './hash.js';
 import { type Plan, type PlannedTrace } from './plan.js';
 
 export const CELLS = 'cells';
+/** Traces that the experiment's scenarios made. */
+export const SCENARIOS = 'scenarios';
 export const RESULTS_FILE = 'results.arrow';
+export const PUBLISHED_FILE = 'published.csv';
 export const REPORT_FILE = 'report.html';
 
 /** A file that was being written when a run was killed. */
@@ -25,7 +29,9 @@ export function earlierManifest(dir: string): Manifest | null {
       `${dir}: expected a new or empty directory or one of an earlier sweep, found ${found}; name another with -o`,
     );
   if (!statSync(dir).isDirectory()) throw foreign('a file');
-  const names = readdirSync(dir).filter((name) => !TEMPORARY.test(name) || !name.startsWith(MANIFEST_FILE));
+  const unfinished = (name: string) => name === SCENARIOS || (TEMPORARY.test(name) && name.startsWith(MANIFEST_FILE));
+  const all = readdirSync(dir);
+  const names = all.includes(MANIFEST_FILE) ? all : all.filter((name) => !unfinished(name));
   if (names.length === 0) return null;
   if (!names.includes(MANIFEST_FILE)) throw foreign(`${names[0]} and no ${MANIFEST_FILE}`);
   try {
@@ -40,7 +46,7 @@ export function prepareDirectory(dir: string): void {
   const cells = join(dir, CELLS);
   try {
     mkdirSync(cells, { recursive: true });
-    for (const folder of [dir, cells]) {
+    for (const folder of [dir, cells, join(dir, SCENARIOS)].filter(existsSync)) {
       for (const name of readdirSync(folder)) if (TEMPORARY.test(name)) rmSync(join(folder, name), { force: true });
     }
   } catch (error) {
@@ -59,7 +65,7 @@ export function isDone(dir: string, hash: string): boolean {
   if (!existsSync(path)) return false;
   try {
     const { trace, config } = readSummary(path);
-    return cellHash(trace.sha256 ?? '', config) === hash;
+    return cellHash(trace.sha256 ?? '', config, trace.tables ?? undefined) === hash;
   } catch (error) {
     if (error instanceof InputError) return false;
     throw error;
@@ -81,13 +87,15 @@ export function manifestOf({ experiment, traces, cells }: Plan, done: ReadonlySe
     title: experiment.title ?? null,
     description: experiment.description ?? null,
     core: coreHash(),
-    baseline: cells[0].baseline,
-    vary: [...Object.keys(experiment.vary), ...Object.keys(experiment.zip)],
-    traces: traces.map((trace, i) => manifestTrace(trace, experiment.traces[i])),
-    cells: cells.map(({ index, hash, source, varied }) => ({
+    vary: variedKeys(experiment),
+    published: experiment.published,
+    traces: traces.map(manifestTrace),
+    cells: cells.map(({ index, hash, source, part, baseline, varied }) => ({
       cell: index,
       hash,
       trace: source.name,
+      part,
+      baseline,
       varied,
       file: cellFile(hash),
       done: done.has(hash),
@@ -96,10 +104,10 @@ export function manifestOf({ experiment, traces, cells }: Plan, done: ReadonlySe
   };
 }
 
-/** A trace with where it comes from, as far as it says; its path is as the experiment has it. */
-function manifestTrace({ file, name, records, metadata }: PlannedTrace, path: string): Manifest['traces'][number] {
+/** A trace with where it comes from, as far as it says; its path is as it was given. */
+function manifestTrace({ file, name, given, records, metadata }: PlannedTrace): Manifest['traces'][number] {
   const { arch, cpus, source } = metadata ?? {};
   const provenance = { arch, cpus, tool: source?.tool, origin: source?.origin };
   const known = Object.entries(provenance).filter(([, value]) => value !== undefined && value !== null);
-  return { path, name, records, sha256: file.sha256, ...Object.fromEntries(known) };
+  return { path: given, name, records, sha256: file.sha256, ...Object.fromEntries(known) };
 }

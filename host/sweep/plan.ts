@@ -3,7 +3,6 @@
 // hashed and every cell its hash, by which its result is known again. Hashing a trace takes as long as replaying it.
 
 import { statSync } from 'node:fs';
-import { basename } from 'node:path';
 import { z } from 'zod';
 import { type ColumnName } from '../../traces/batch.js';
 import { NodewalkError, UsageError } from '../../traces/errors.js';
@@ -14,7 +13,7 @@ import { progress } from '../progress.js';
 import { hashTrace, requireOf } from '../replay/replay.js';
 import { topologyOf } from '../replay/topology.js';
 import { type Manifest } from '../results/manifest.js';
-import { cellHash } from './hash.js';
+import { cellHash, hashFolder } from './hash.js';
 
 const hashedFile = z.object({ path: z.string(), bytes: z.number(), mtimeMs: z.number(), sha256: z.string() });
 
@@ -23,8 +22,10 @@ export type HashedFile = z.output<typeof hashedFile>;
 
 export interface DraftTrace {
   path: string;
-  /** The file's own name; where two traces share it, the path as the experiment has it. */
+  /** Its name in the experiment. */
   name: string;
+  /** As the experiment or the command line has it. */
+  given: string;
   records: number;
   columns: readonly ColumnName[];
   metadata: TraceMetadata | null;
@@ -46,6 +47,8 @@ export interface PlannedTrace extends DraftTrace {
 
 export interface PlannedCell extends DraftCell {
   source: PlannedTrace;
+  /** SHA-256 of `replay.tables`. */
+  tables?: string;
   hash: string;
 }
 
@@ -62,21 +65,17 @@ export function hashedFiles(manifest: Manifest | null): HashedFile[] {
 
 /** Opens the traces of an experiment and checks its cells. */
 export async function draftSweep(experiment: Experiment, cells: readonly Cell[]): Promise<Draft> {
-  const paths = [...new Set(cells.map(({ trace }) => trace))];
-  if (paths.length < experiment.traces.length)
-    throw new UsageError(`${experiment.file}: traces: one of them is listed twice`);
-  const names = paths.map((path) => basename(path, '.arrow'));
   const traces = await Promise.all(
-    paths.map(async (path, i): Promise<DraftTrace> => {
-      const clash = names.indexOf(names[i]) !== names.lastIndexOf(names[i]);
-      return { path, name: clash ? experiment.traces[i] : names[i], ...(await openTrace(path)) };
+    experiment.traces.map(async ({ name, given, path }): Promise<DraftTrace> => {
+      return { name, given, path, ...(await openTrace(path)) };
     }),
   );
-  for (const cell of cells) checkCell(cell, traces[paths.indexOf(cell.trace)], experiment);
+  const sourceOf = ({ name }: Cell) => traces.find((trace) => trace.name === name)!;
+  for (const cell of cells) checkCell(cell, sourceOf(cell), experiment);
   return {
     experiment,
     traces,
-    cells: cells.map((cell) => ({ ...cell, source: traces[paths.indexOf(cell.trace)] })),
+    cells: cells.map((cell) => ({ ...cell, trace: sourceOf(cell).path, source: sourceOf(cell) })),
   };
 }
 
@@ -88,9 +87,15 @@ export async function planSweep(
 ): Promise<Plan> {
   const files = await hashFiles(draft.traces, known, options);
   const traces = draft.traces.map((trace, i) => ({ ...trace, file: files[i] }));
+  const folders = new Map<string | null, string>();
+  for (const { config } of draft.cells) {
+    const { tables } = config.replay;
+    if (tables !== null && !folders.has(tables)) folders.set(tables, hashFolder(tables));
+  }
   const cells = draft.cells.map((cell) => {
     const source = traces[draft.traces.indexOf(cell.source)];
-    return { ...cell, source, hash: cellHash(source.file.sha256, cell.config) };
+    const tables = folders.get(cell.config.replay.tables);
+    return { ...cell, source, tables, hash: cellHash(source.file.sha256, cell.config, tables) };
   });
   return { experiment: draft.experiment, traces, cells };
 }
@@ -105,7 +110,7 @@ async function openTrace(path: string): Promise<Pick<DraftTrace, 'records' | 'co
  * A machine must have the CPUs of the trace and the nodes that its own placement names, and what is replayed must be in the
  * trace.
  */
-function checkCell({ index, config, trace }: Cell, source: DraftTrace, { file }: Experiment): void {
+function checkCell({ index, config }: Cell, source: DraftTrace, { file }: Experiment): void {
   const { metadata } = source;
   // A foreign trace does not say how many CPUs it has; the replay counts them.
   const cpus = metadata?.cpus ?? 1;
@@ -114,7 +119,7 @@ function checkCell({ index, config, trace }: Cell, source: DraftTrace, { file }:
     const { cpuNode } = topologyOf(config, { cpuNode: metadata?.cpuNode ?? null, cpus });
     if (cpuNode.length >= cpus) return;
     throw new UsageError(
-      `expected a machine with the ${cpus} CPUs of ${trace}, found one with ${cpuNode.length}; set machine.cpus or machine.cpuNode`,
+      `expected a machine with the ${cpus} CPUs of ${source.path}, found one with ${cpuNode.length}; set machine.cpus or machine.cpuNode`,
     );
   } catch (error) {
     if (!(error instanceof NodewalkError)) throw error;

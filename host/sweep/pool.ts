@@ -28,7 +28,10 @@ const WORKER_FILE = join(packageRoot(), 'dist/host/sweep/worker.js');
 
 /** Starts workers. They take a while to load their modules, so whoever has something else to do starts them first. */
 export function startWorkers(threads: number, workerFile = WORKER_FILE): Piscina {
-  return new Piscina({ filename: workerFile, name: 'run', minThreads: threads, maxThreads: threads });
+  const pool = new Piscina({ filename: workerFile, name: 'run', minThreads: threads, maxThreads: threads });
+  // One that dies before there are tasks is missed when they are run; until then nobody listens.
+  pool.on('error', () => {});
+  return pool;
 }
 
 /** Runs the tasks in their order, `jobs` at a time. */

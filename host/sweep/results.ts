@@ -91,12 +91,18 @@ function rowsOf({ cell, trace, varied }: Manifest['cells'][number], { totals, ph
   return [whole, ...byPhase].map((row) => ({ cell, trace, varied, ...row }));
 }
 
-/** A key whose values are all numbers is a column of numbers, any other one of text: strings as they are, else JSON. */
+/**
+ * A key whose values are all numbers is a column of numbers, any other one of text: strings as they are, else JSON. Null
+ * where the part of the experiment does not vary the key.
+ */
 function variedColumn(name: string, rows: readonly Row[]): Column {
   const values = rows.map(({ varied }) => varied[name]);
-  if (values.every((value) => typeof value === 'number')) return { name, type: new Float64(), values };
-  const text = values.map((value) => (typeof value === 'string' ? value : JSON.stringify(value)));
-  return { name, type: new Utf8(), values: text };
+  const stated = values.filter((value) => value !== undefined);
+  const nullable = stated.length < values.length;
+  if (stated.every((value) => typeof value === 'number'))
+    return { name, type: new Float64(), values: values.map((value) => value ?? null), nullable };
+  const text = values.map((value) => (typeof value === 'string' ? value : (JSON.stringify(value) ?? null)));
+  return { name, type: new Utf8(), values: text, nullable };
 }
 
 /** The counters that any row has; cells may have different ones (a TLB level less), groups stay together. */

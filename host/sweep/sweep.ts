@@ -13,6 +13,7 @@ import {
   isDone,
   manifestOf,
   prepareDirectory,
+  PUBLISHED_FILE,
   REPORT_FILE,
   RESULTS_FILE,
   saveCell,
@@ -23,7 +24,9 @@ import { type Outcome } from './messages.js';
 import { cellHash } from './hash.js';
 import { type Draft, type DraftCell, draftSweep, hashedFiles, type Plan, type PlannedCell, planSweep } from './plan.js';
 import { runTasks, startWorkers } from './pool.js';
+import { writePublished } from './published.js';
 import { writeResults } from './results.js';
+import { makeScenarios } from './scenarios.js';
 import { type CellTask, rowsOf, tasksOf } from './tasks.js';
 
 export interface SweepOptions {
@@ -56,11 +59,12 @@ export interface SweepOutcome {
 /** The manifest is kept up to date, but not after every task of a sweep of thousands of cells. */
 const SAVE_MS = 1000;
 
-/** Runs what is missing in `dir`; writes results.arrow when every cell is done. */
-export async function runSweep(experiment: Experiment, dir: string, options: SweepOptions): Promise<SweepOutcome> {
-  const { jobs, workerFile } = options;
+/** Runs what is missing in `dir`; writes results.arrow and published.csv when every cell is done. */
+export async function runSweep(planned: Experiment, dir: string, options: SweepOptions): Promise<SweepOutcome> {
+  const { jobs, workerFile, say = () => {} } = options;
   const earlier = earlierManifest(dir);
-  const cells = expand(experiment);
+  const cells = expand(planned);
+  const experiment = await makeScenarios(planned, dir, say);
   const workers = startWorkers(Math.min(jobs, cells.length), workerFile);
   try {
     return await sweepWith(workers, await draftSweep(experiment, cells), earlier, dir, options);
@@ -90,7 +94,7 @@ async function sweepWith(
     if (earlier && (earlier.title ?? null) !== (hashed.experiment.title ?? null))
       say(`${dir} held another sweep: its results are replaced`);
     if (isOther(earlier, hashed))
-      for (const name of [RESULTS_FILE, REPORT_FILE]) rmSync(join(dir, name), { force: true });
+      for (const name of [RESULTS_FILE, PUBLISHED_FILE, REPORT_FILE]) rmSync(join(dir, name), { force: true });
     saveManifest(dir, manifestOf(hashed, done));
     return (plan = hashed);
   };
@@ -98,9 +102,9 @@ async function sweepWith(
     const planned = task.cells.map(({ index }) => cells[index]);
     if (outcome.kind === 'failed') failures.push(failureOf(planned, outcome, cells));
     else {
-      planned.forEach(({ hash, source }, i) => {
+      planned.forEach(({ hash, source, tables }, i) => {
         const summary = outcome.summaries[i];
-        saveCell(dir, hash, { ...summary, trace: { ...summary.trace, sha256: source.file.sha256 } });
+        saveCell(dir, hash, { ...summary, trace: { ...summary.trace, sha256: source.file.sha256, tables } });
         done.add(hash);
       });
     }
@@ -136,7 +140,10 @@ async function sweepWith(
   if (!plan) return { manifest: null, cells: draft.cells.length, failures: [], interrupted };
   const manifest = manifestOf(plan, done);
   saveManifest(dir, manifest);
-  if (!interrupted && failures.length === 0) await writeResults(dir, manifest);
+  if (!interrupted && failures.length === 0) {
+    await writeResults(dir, manifest);
+    writePublished(dir, manifest);
+  }
   return { manifest, cells: draft.cells.length, failures: merged(failures), interrupted };
 }
 

@@ -27,9 +27,9 @@ export function sweepTable({ manifest, traces }: SweepData): string {
     ...METRICS.map(([name]) => right(name)),
     ...(gains ? [right('T_old/T_new-1'), right('1-T_new/T_old')] : []),
   ];
-  const rows = traces.flatMap(({ trace, cells, baseline }) =>
+  const rows = traces.flatMap(({ title, trace, cells, baseline }) =>
     cells.map((cell) => [
-      ...[number(cell.cell), trace.name],
+      ...[number(cell.cell), title],
       ...keys.map((key) => cellLabel(cell.varied, [key])),
       number(trace.records),
       ...METRICS.map(([, metric]) => write(metric, cell.flat)),

@@ -110,3 +110,9 @@ function split(record: string): string[] | null {
     if (end === '') return fields;
   }
 }
+
+/** A record as a line, with quotes where a field needs them. */
+export function csvLine(fields: readonly string[]): string {
+  const quoted = fields.map((field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field));
+  return `${quoted.join(',')}\n`;
+}

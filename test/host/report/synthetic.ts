@@ -156,7 +156,11 @@ export function writeSweep(
       const file = `cells/${hash}.json`;
       writeFileSync(join(dir, file), JSON.stringify(summary(trace, varied, t + 1)));
       const shown = Object.fromEntries(keys.map((key) => [KEYS[key], varied[key]]));
-      return { cell: t * variants.length + v, hash, trace, varied: shown, file, done: true };
+      const first = t * variants.length;
+      return {
+        ...{ cell: first + v, hash, trace, part: 0, varied: shown, file, done: true },
+        baseline: baseline === null ? null : first + baseline,
+      };
     }),
   );
   const manifest: Manifest = {
@@ -164,8 +168,8 @@ export function writeSweep(
     title: 'Page size, second-level TLB and table placement',
     description:
       'What do page size, the ways of the second-level TLB and the placement of page tables buy on these traces?',
+    published: [],
     core: '5f0c2b7e91aa',
-    baseline,
     vary: keys.map((key) => KEYS[key]),
     traces: traces.map((name, t) => {
       const { trace } = summary(name, variants[0], t + 1);

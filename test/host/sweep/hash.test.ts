@@ -1,6 +1,9 @@
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { resolveConfig } from '../../../host/config/load.js';
-import { canonicalJson, cellHash } from '../../../host/sweep/hash.js';
+import { canonicalJson, cellHash, hashFolder } from '../../../host/sweep/hash.js';
+import { temporaryFolder } from './support.js';
 
 describe('canonical JSON', () => {
   it('sorts keys at every depth and keeps the order of lists', () => {
@@ -32,5 +35,28 @@ describe('the hash of a cell', () => {
       cellHash('00', resolveConfig({ replay: { warmup: 1 } }, 'test')),
     ];
     expect(new Set(hashes).size).toBe(hashes.length);
+  });
+});
+
+describe('the hash of a folder of tables', () => {
+  it('changes with contents and with names, at any depth', () => {
+    const folder = join(temporaryFolder(), 'tables');
+    mkdirSync(join(folder, 'snap1'), { recursive: true });
+    writeFileSync(join(folder, 'registers.json'), '{}');
+    writeFileSync(join(folder, 'snap1/pages'), 'a');
+    const hashes = [hashFolder(folder)];
+    writeFileSync(join(folder, 'snap1/pages'), 'b');
+    hashes.push(hashFolder(folder));
+    renameSync(join(folder, 'snap1/pages'), join(folder, 'snap1/tables'));
+    hashes.push(hashFolder(folder));
+    expect(new Set(hashes).size).toBe(3);
+    expect(hashFolder(folder)).toBe(hashes[2]);
+    expect(() => hashFolder(join(folder, 'none'))).toThrow(
+      /none: expected a folder with page tables, found no such file/,
+    );
+  });
+
+  it('is part of the hash of a cell that walks them', () => {
+    expect(new Set([cellHash('00', {}), cellHash('00', {}, 'a'), cellHash('00', {}, 'b')]).size).toBe(3);
   });
 });

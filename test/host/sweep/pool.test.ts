@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { resolveConfig } from '../../../host/config/load.js';
 import { type Outcome, type Task } from '../../../host/sweep/messages.js';
-import { runTasks } from '../../../host/sweep/pool.js';
+import { runTasks, startWorkers } from '../../../host/sweep/pool.js';
 import { fixtureWorker, makeTrace, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
@@ -53,6 +54,14 @@ describe('the pool', () => {
     expect(outcomes.map(({ kind }) => kind)).toEqual(Array(5).fill('failed'));
   });
 
+  it('fails every task when the workers died before there were any', async () => {
+    const pool = startWorkers(2, fixtureWorker('brokenWorker'));
+    while (pool.threads.length > 0) await setTimeout(20);
+    const outcomes: Outcome[] = [];
+    await runTasks([task(good), task(good)], { jobs: 2, pool, onOutcome: (_, outcome) => void outcomes.push(outcome) });
+    expect(outcomes.map(({ kind }) => kind)).toEqual(['failed', 'failed']);
+  });
+
   it('stops at once when it is told to, and drops the tasks that had not ended', async () => {
     const stop = new AbortController();
     let outcomes = 0;
@@ -64,7 +73,7 @@ describe('the pool', () => {
       signal,
       onOutcome: () => void outcomes++,
     });
-    setTimeout(() => stop.abort(), 200);
+    void setTimeout(200).then(() => stop.abort());
     await running;
     expect(outcomes).toBe(0);
   });

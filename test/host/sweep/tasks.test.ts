@@ -10,9 +10,17 @@ function cellsOf(traces: { records: number; cells: number }[]): PlannedCell[] {
   let index = 0;
   return traces.flatMap(({ records, cells }, t) => {
     const file = { path: `/t${t}.arrow`, bytes: 1, mtimeMs: 1, sha256: `${t}` };
-    const source: PlannedTrace = { file, path: file.path, name: `t${t}`, records, columns: [], metadata: null };
+    const source: PlannedTrace = {
+      file,
+      path: file.path,
+      given: file.path,
+      name: `t${t}`,
+      records,
+      columns: [],
+      metadata: null,
+    };
     return Array.from({ length: cells }, () => {
-      const cell = { index: index++, trace: file.path, varied: {}, config, baseline: null };
+      const cell = { index: index++, name: source.name, trace: file.path, part: 0, varied: {}, config, baseline: null };
       return { ...cell, source, hash: `${cell.index}` };
     });
   });

@@ -1,0 +1,115 @@
+// Published numbers that an experiment carries: where each was published, the band that a measurement of it should fall
+// into, and how it is measured, as one declarative expression over the cells of the sweep (docs/experiments.md).
+
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
+import { UsageError } from '../../traces/errors.js';
+import { bytes } from './bytes.js';
+import { shown } from './documents.js';
+import { key } from './key.js';
+import { suggest } from './nearest.js';
+
+const text = z.string().regex(/^[^\r\n]+$/, 'expected one line of text');
+const values = z.record(z.string().min(1), z.unknown());
+const cases = z.array(text);
+const pair = z.tuple([text, text]);
+
+const gain = z.strictObject({
+  gain: key(z.enum(['speedup', 'saved']), 'T_old/T_new - 1 or 1 - T_new/T_old, in percent'),
+  trace: key(text, 'name of a trace of the experiment'),
+  phase: key(
+    z.union([z.int().min(0), z.array(z.int().min(0)).min(1)]).optional(),
+    'T is the cycles of the CPU that owns the phase; of several phases their sum',
+  ),
+  cpu: key(
+    z.int().min(0).optional(),
+    'T is the cycles of this CPU in the whole trace; without phase and cpu, those of all CPUs',
+  ),
+  where: key(values.default({}), 'values of varied keys that both cells have'),
+  of: key(values.default({}), 'values of varied keys that choose the new cell'),
+  over: key(values.default({}), 'values of varied keys that choose the old cell'),
+});
+const order = z.strictObject({ order: key(cases.min(2), '1 when these cases strictly descend, else 0') });
+const median = z.strictObject({ median: key(cases.min(1), 'the median of these cases') });
+const ratio = z.strictObject({ ratio: key(pair, 'the first case divided by the second') });
+const cut = z.strictObject({ cut: key(pair, 'by how many percent the second case is below the first') });
+const pool = z.strictObject({
+  pool: key(
+    z.strictObject({ memoryBytes: bytes, pageBytes: bytes, levels: z.int().min(1).max(5) }),
+    'pages that pKVM reserves for the host stage 2',
+  ),
+});
+
+export const publishedSchema = z
+  .strictObject({
+    row: key(text, 'the acceptance row that it belongs to, such as T1'),
+    case: key(text.optional(), 'what is measured; "line column, table" of `at` when not given'),
+    at: key(z.strictObject({ table: text, line: text, column: text }).optional(), 'its place in a table of the report'),
+    source: key(text.optional(), 'where it was published'),
+    published: key(z.number().nullable().default(null), 'the number as stated there; gains in percent'),
+    low: key(z.number().nullable().default(null), 'lower end of the band; null: none'),
+    high: key(z.number().nullable().default(null), 'upper end of the band; null: none'),
+    measure: key(z.union([gain, order, median, ratio, cut, pool]), 'how it is measured'),
+  })
+  .transform(({ case: name, ...rest }) => {
+    const place = rest.at ? `${rest.at.line} ${rest.at.column}, ${rest.at.table}` : rest.row;
+    return { ...rest, case: name ?? place };
+  });
+
+/** A published number and how it is measured. */
+export type Published = z.output<typeof publishedSchema>;
+export type GainMeasure = z.output<typeof gain>;
+
+/** What of a cell decides whether a measure means it. */
+interface Candidate {
+  /** The name of its trace. */
+  name: string;
+  varied: Record<string, unknown>;
+}
+
+/** The cells of a trace that have these values of varied keys. */
+export function choose<T extends Candidate>(cells: readonly T[], trace: string, chosen: object): T[] {
+  return cells.filter(
+    ({ name, varied }) =>
+      name === trace && Object.entries(chosen).every(([path, value]) => isDeepStrictEqual(varied[path], value)),
+  );
+}
+
+/** Throws UsageError unless every case has its own name, refers to cases before it, and chooses single cells. */
+export function checkPublished(published: readonly Published[], cells: readonly Candidate[], file: string): void {
+  const before: string[] = [];
+  for (const { row, case: name, measure } of published) {
+    const fail = (message: string): never => {
+      throw new UsageError(`${file}: published: ${row} ${shown(name)}: ${message}`);
+    };
+    if (before.includes(name)) fail('expected a case of its own, found the name of an earlier one');
+    for (const other of operands(measure))
+      if (!before.includes(other))
+        fail(`expected a case that stands before it, found ${shown(other)}${suggest(other, before)}`);
+    if ('gain' in measure) checkGain(measure, cells, fail);
+    before.push(name);
+  }
+}
+
+/** The cases that a measure refers to. */
+export function operands(measure: Published['measure']): string[] {
+  if ('order' in measure) return measure.order;
+  if ('median' in measure) return measure.median;
+  if ('ratio' in measure) return measure.ratio;
+  return 'cut' in measure ? measure.cut : [];
+}
+
+function checkGain(measure: GainMeasure, cells: readonly Candidate[], fail: (message: string) => never): void {
+  const { trace, where, phase, cpu } = measure;
+  if (phase !== undefined && cpu !== undefined) fail('expected phase or cpu, found both');
+  const traces = [...new Set(cells.map(({ name }) => name))];
+  if (!traces.includes(trace)) fail(`trace: expected ${traces.join(' or ')}, found ${shown(trace)}`);
+  const keys = [...new Set(cells.flatMap(({ varied }) => Object.keys(varied)))];
+  for (const side of ['of', 'over'] as const) {
+    const chosen = { ...where, ...measure[side] };
+    for (const path of Object.keys(chosen))
+      if (!keys.includes(path)) fail(`${side}: ${path}: expected a varied key${suggest(path, keys)}`);
+    const found = choose(cells, trace, chosen).length;
+    if (found !== 1) fail(`${side}: expected values that one cell of ${trace} has, found ${found} cells`);
+  }
+}

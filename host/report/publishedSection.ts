@@ -1,0 +1,173 @@
+// Published numbers beside measured ones: a table for each machine as it was published (a line per benchmark), a plot where
+// there is something to compare with, and a list of the cases that stand in no such table. What is out of its band is said in words.
+
+import { number, percent } from '../format.js';
+import { markup, type Markup } from './html.js';
+import { groupBy } from './keys.js';
+import { facts, plots, section } from './page.js';
+import { figure } from './plot.js';
+import { type Measured, unitOf } from './published.js';
+import { type Column, resultTable } from './resultTable.js';
+
+type Placed = Measured & { at: NonNullable<Measured['at']> };
+
+const MEANING =
+  'Gains in percent, measured beside published: the speed-up T_old/T_new - 1 and the cycles saved 1 - T_new/T_old, T being the cycles of the CPU that owns the phase. A band is where a measurement is expected to be; where none is stated there is nothing to be in or out of.';
+
+export async function publishedSection(cases: Measured[]): Promise<Markup | null> {
+  const placed = cases.filter((entry): entry is Placed => entry.at !== undefined);
+  const others = cases.filter(({ at }) => at === undefined);
+  const tables = await Promise.all(groupBy(placed, ({ at }) => at.table).map(machineTable));
+  const list = others.length > 0 && markup`${tables.length > 0 && markup`<h3>Other cases</h3>`}\n${caseList(others)}`;
+  return section('Published numbers', MEANING, [verdict(cases), ...tables, list || null]);
+}
+
+function verdict(cases: Measured[]): Markup | null {
+  const banded = cases.filter(({ inBand }) => inBand !== null);
+  if (banded.length === 0) return null;
+  const out = banded.filter(({ inBand }) => !inBand);
+  const named = out.map(({ row, case: name }) => `${row} ${name}`).join('; ');
+  return markup`<p><b>${number(banded.length - out.length)} of ${number(banded.length)}</b> cases with a band are inside it${out.length > 0 && `; out of band: ${named}`}.</p>`;
+}
+
+async function machineTable(cases: Placed[]): Promise<Markup> {
+  const [{ at }] = cases;
+  const lines = groupBy(cases, (entry) => entry.at.line);
+  const names = [...new Set(cases.map((entry) => entry.at.column))];
+  const columns: Column<Placed[]>[] = [
+    { title: 'Test', text: ([entry]) => entry.at.line },
+    ...names.flatMap((name) => columnsOf(name, (line: Placed[]) => line.find((entry) => entry.at.column === name))),
+  ];
+  const stated = cases.some(({ published, inBand }) => published !== null || inBand !== null);
+  const sources = [...new Set(cases.flatMap(({ source }) => source ?? []))];
+  return markup`<h3>${at.table}</h3>
+${resultTable(columns, lines)}
+${facts([
+  ['Upper bounds', boundsOf(cases)],
+  ['Source', sources.join('; ')],
+])}
+${stated && plots([await gainPlot(cases)], true)}`;
+}
+
+/** The columns of one kind of run, such as hot. */
+function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined): Column<Row>[] {
+  const share = (title: string, unit: string, value: (entry: Measured) => number | null): Column<Row> => ({
+    title: `${name}: ${title}`,
+    unit,
+    cell: (row) => {
+      const entry = of(row);
+      const shown = entry ? value(entry) : null;
+      return { written: shown === null ? '-' : percent(shown, true), value: shown };
+    },
+  });
+  return [
+    share('speed-up', 'T_old/T_new - 1', ({ gain }) => gain?.speedup ?? null),
+    share('saved', '1 - T_new/T_old', ({ gain }) => gain?.saved ?? null),
+    {
+      title: `${name}: published`,
+      unit: 'as stated',
+      cell: (row) => {
+        const stated = of(row)?.published ?? null;
+        return { written: stated === null ? '-' : `${stated}%`, value: stated };
+      },
+    },
+    { title: `${name}: band`, unit: '%', text: (row) => bandOf(of(row)) },
+    { title: `${name}: inside`, text: (row) => wordOf(of(row)) },
+  ];
+}
+
+function caseList(cases: Measured[]): Markup {
+  const value = (title: string, of: (entry: Measured) => number | null): Column<Measured> => ({
+    title,
+    cell: (entry) => ({ written: of(entry) === null ? '-' : number(of(entry)!), value: of(entry) }),
+  });
+  return resultTable<Measured>(
+    [
+      { title: 'Row', text: ({ row }) => row },
+      { title: 'Case', text: ({ case: name }) => name },
+      value('Measured', ({ measured }) => measured),
+      value('Published', ({ published }) => published),
+      { title: 'Band', text: bandOf },
+      { title: 'Unit', text: unitOf },
+      { title: 'Inside', text: wordOf },
+      { title: 'Source', text: ({ source }) => source ?? '' },
+    ],
+    cases,
+  );
+}
+
+function bandOf(entry: Measured | undefined): string {
+  if (!entry || (entry.low === null && entry.high === null)) return '-';
+  if (entry.low === null) return `up to ${entry.high}`;
+  if (entry.high === null) return `from ${entry.low}`;
+  return entry.low === entry.high ? `${entry.low}` : `${entry.low} to ${entry.high}`;
+}
+
+function wordOf(entry: Measured | undefined): string {
+  if (!entry || entry.inBand === null) return '-';
+  if (entry.measured === null) return 'not measured';
+  return entry.inBand ? 'inside' : 'OUT OF BAND';
+}
+
+/** What remote accesses that all become local could gain, by the latencies of the machine: nothing can gain more. */
+function boundsOf(cases: Measured[]): string {
+  const machines = cases.flatMap(({ over }) => (over ? [over.config.machine as Machine] : []));
+  const texts = machines.map(({ latency: { localNs, remoteNs } }) => {
+    const bounds = `speed-up ${percent(remoteNs / localNs - 1)}, saved ${percent(1 - localNs / remoteNs)}`;
+    return `${bounds} (memory at ${number(localNs)} ns local, ${number(remoteNs)} ns remote)`;
+  });
+  return [...new Set(texts)].join('; ');
+}
+
+interface Machine {
+  latency: { localNs: number; remoteNs: number };
+}
+
+/** A line per case: the band as a bar, the published number as a diamond, the measured one as a dot. */
+async function gainPlot(cases: Placed[]): Promise<Markup> {
+  const label = ({ at }: Placed) => `${at.line}, ${at.column}`;
+  const kinds = ['measured', 'published'] as const;
+  const points = cases.flatMap((entry) =>
+    kinds.flatMap((kind) => (entry[kind] === null ? [] : [{ label: label(entry), kind, value: entry[kind] }])),
+  );
+  const bands = cases.flatMap((entry) =>
+    entry.low === null || entry.high === null ? [] : [{ label: label(entry), low: entry.low, high: entry.high }],
+  );
+  const out = cases.flatMap((entry) =>
+    entry.inBand === false && entry.measured !== null ? [{ label: label(entry), value: entry.measured }] : [],
+  );
+  const y = { field: 'label', type: 'nominal' as const, sort: cases.map(label), title: null };
+  const title = 'gain, percent';
+  const scale = { domain: [...kinds], range: ['var(--c1)', 'var(--c2)'] };
+  return figure(`Measured and published gains, ${cases[0].at.table}; the grey bar is the band`, {
+    width: 640,
+    height: { step: 22 },
+    layer: [
+      {
+        data: { values: bands },
+        mark: { type: 'bar', color: 'var(--base)', height: 12, aria: false },
+        encoding: { y, x: { field: 'low', type: 'quantitative', title }, x2: { field: 'high' } },
+      },
+      {
+        data: { values: points },
+        mark: { type: 'point', filled: true, size: 70, opacity: 1 },
+        encoding: {
+          y,
+          x: { field: 'value', type: 'quantitative', title },
+          color: { field: 'kind', type: 'nominal', title: null, scale },
+          shape: {
+            field: 'kind',
+            type: 'nominal',
+            title: null,
+            scale: { domain: [...kinds], range: ['circle', 'diamond'] },
+          },
+        },
+      },
+      {
+        data: { values: out },
+        mark: { type: 'text', align: 'left', dx: 8, aria: false },
+        encoding: { y, x: { field: 'value', type: 'quantitative', title }, text: { value: 'out of band' } },
+      },
+    ],
+  });
+}

@@ -1,0 +1,171 @@
+// Measuring published cases: every kind of measure on cells with chosen cycles, bands, the CSV file, and the section of the
+// report.
+
+import { describe, expect, test } from 'vitest';
+import { publishedSchema } from '../../../host/config/published.js';
+import { type Measured, measurePublished } from '../../../host/report/published.js';
+import { publishedSection } from '../../../host/report/publishedSection.js';
+import { type CellData, type SweepData } from '../../../host/report/sweepData.js';
+import { publishedCsv, publishedTable } from '../../../host/sweep/published.js';
+
+/** A cell whose phase 1 takes `own` cycles of its CPU, phase 2 ten, its CPU 3 twice `own`, all together 1,000. */
+const cell = (number: number, system: string, own: number): CellData => ({
+  cell: number,
+  name: 't',
+  varied: { 'system.name': system },
+  config: { machine: { latency: { localNs: 100, remoteNs: 150 } } },
+  flat: { 'cycles.total': 1000 },
+  phases: [
+    { phase: 1, name: 'fork', cpu: 3, flat: { 'cycles.total': 999, 'cycles.critical': 998, 'cycles.own': own } },
+    { phase: 2, name: 'open', cpu: 3, flat: { 'cycles.total': 999, 'cycles.critical': 998, 'cycles.own': 10 } },
+  ],
+  cpus: [{ cpu: 3, flat: { 'cycles.total': 2 * own } }],
+});
+
+function measured(...published: object[]): Measured[] {
+  const manifest = {
+    ...{ schema: 'nodewalk.sweep/1' as const, vary: ['system.name'], traces: [], cells: [] },
+    published: published.map((entry) => publishedSchema.parse({ row: 'T1', ...entry })),
+  };
+  const trace = { path: 't.arrow', name: 't', records: 1 };
+  const cells = [cell(0, 'none', 150), cell(1, 'half', 100), cell(2, 'best', 75)];
+  const data: SweepData = {
+    manifest,
+    traces: [{ title: 't', trace, cells, baseline: null }],
+    missing: [],
+    versions: [],
+  };
+  return measurePublished(data);
+}
+
+const gain = (of: string, more: object = {}) => ({
+  ...{ gain: 'speedup', trace: 't', phase: 1 },
+  ...{ of: { 'system.name': of }, over: { 'system.name': 'none' }, ...more },
+});
+const half = { case: 'half', measure: gain('half') };
+const best = { case: 'best', measure: gain('best') };
+const values = (...published: object[]) => measured(...published).map((entry) => entry.measured);
+
+describe('a gain', () => {
+  test('is in percent of the cycles of the CPU that owns the phase, by either definition', () => {
+    // 150 / 100 - 1 and 1 - 100 / 150.
+    expect(values(half, { case: 's', measure: gain('half', { gain: 'saved' }) })).toEqual([50, 100 * (1 - 100 / 150)]);
+    expect(measured(half)[0].gain).toEqual({ speedup: 0.5, saved: 1 - 100 / 150 });
+  });
+
+  test('of several phases takes the sum of their cycles', () => {
+    // (150 + 10) / (75 + 10) - 1.
+    expect(values({ measure: gain('best', { phase: [1, 2] }) })).toEqual([100 * (160 / 85 - 1)]);
+  });
+
+  test('of a CPU, or of the whole trace, takes its cycles', () => {
+    // 300 / 150 - 1; 1000 / 1000 - 1.
+    expect(values({ measure: gain('best', { phase: undefined, cpu: 3 }) })).toEqual([100]);
+    expect(values({ measure: gain('best', { phase: undefined }) })).toEqual([0]);
+  });
+
+  test('is none where the trace does not have the phase or the CPU', () => {
+    expect(values({ measure: gain('best', { phase: [1, 7] }) })).toEqual([null]);
+    expect(values({ measure: gain('best', { phase: undefined, cpu: 9 }) })).toEqual([null]);
+  });
+});
+
+test('an order is 1 when its cases strictly descend', () => {
+  // half gains 50 %, best 100 %.
+  const order = (...names: string[]) => ({ case: names.join(), measure: { order: names } });
+  expect(values(half, best, order('best', 'half'), order('half', 'best'), order('half', 'half')).slice(2)).toEqual([
+    1, 0, 0,
+  ]);
+});
+
+test('ratio, cut and median are those of the cases before them', () => {
+  const none = { case: 'none', measure: gain('none') };
+  const results = values(
+    half,
+    best,
+    none,
+    { case: 'r', measure: { ratio: ['best', 'half'] } },
+    { case: 'c', measure: { cut: ['best', 'half'] } },
+    { case: 'm3', measure: { median: ['best', 'none', 'half'] } },
+    { case: 'm2', measure: { median: ['best', 'none'] } },
+    { case: 'nothing to cut', measure: { cut: ['none', 'half'] } },
+    { case: 'nothing to divide by', measure: { ratio: ['half', 'none'] } },
+  );
+  // 100 / 50; from 100 to 50 is a half less; of 0, 50 and 100; of 0 and 100.
+  expect(results.slice(3)).toEqual([2, 50, 50, 50, null, null]);
+});
+
+test('a pool needs no cell', () => {
+  expect(values({ measure: { pool: { memoryBytes: '1G', pageBytes: '4K', levels: 5 } } })).toEqual([1048]);
+});
+
+test('a band includes its ends; nothing measured is outside of it; without one there is no verdict', () => {
+  const inBand = (more: object) => measured({ ...half, ...more })[0].inBand;
+  expect(inBand({ low: 50, high: 60 })).toBe(true);
+  expect(inBand({ low: 40, high: 50 })).toBe(true);
+  expect(inBand({ low: 50.1 })).toBe(false);
+  expect(inBand({ high: 49.9 })).toBe(false);
+  expect(inBand({})).toBeNull();
+  expect(measured({ measure: gain('best', { phase: 7 }), low: 0 })[0].inBand).toBe(false);
+});
+
+test('published.csv quotes what needs it, and leaves empty what there is not', () => {
+  const cases = measured(
+    { case: 'fork "1", hot', measure: gain('half'), published: 42.7, low: 20, high: 55 },
+    { case: 'lost', measure: gain('best', { phase: 7 }) },
+  );
+  expect(publishedCsv(cases)).toBe(
+    'row,case,measured,published,low,high,inBand\nT1,"fork ""1"", hot",50,42.7,20,55,true\nT1,lost,,,,,\n',
+  );
+  expect(publishedTable(cases)).toMatch(/T1 +fork "1", hot +50\.00 +42\.7 +20 +55 +% +yes\n/);
+});
+
+describe('the section of the report', () => {
+  const at = (line: string, column: string) => ({ at: { table: 'Xeon, node 1', line, column } });
+
+  test('has a line per test, both gains, the band, and says in words what is out of it', async () => {
+    const page = await publishedSection(
+      measured(
+        { ...at('fork', 'hot'), measure: gain('half'), published: 10.8, low: 0, high: 12, source: 'a mail' },
+        { ...at('fork', 'cold'), measure: gain('best'), published: 142.7, low: 90 },
+      ),
+    );
+    const { text } = page!;
+    expect(text).toContain('<h3>Xeon, node 1</h3>');
+    expect(text).toContain('<b>1 of 2</b> cases with a band are inside it; out of band: T1 fork hot, Xeon, node 1');
+    for (const written of [
+      '+50.0%',
+      '+33.3%',
+      '10.8%',
+      '0 to 12',
+      'OUT OF BAND',
+      '+100.0%',
+      'from 90',
+      'inside',
+      'a mail',
+    ])
+      expect(text).toContain(`>${written}<`);
+    // Latencies of 100 and 150 ns: at most 150 / 100 - 1 and 1 - 100 / 150.
+    expect(text).toContain('speed-up 50.0%, saved 33.3% (memory at 100 ns local, 150 ns remote)');
+    expect(text).toMatch(/<figure>.*out of band/s);
+  });
+
+  test('lists the cases that are in no table', async () => {
+    const page = await publishedSection(
+      measured({
+        case: 'pool',
+        measure: { pool: { memoryBytes: '1G', pageBytes: '4K', levels: 5 } },
+        published: 1048,
+        low: 1048,
+        high: 1048,
+      }),
+    );
+    expect(page!.text).toMatch(
+      /<td>pool<\/td><td class="n" data-v="1048">1,048<\/td>.*<td>pages<\/td><td>inside<\/td>/s,
+    );
+  });
+
+  test('is not there where nothing was published', async () => {
+    expect(await publishedSection([])).toBeNull();
+  });
+});
