@@ -158,9 +158,10 @@ function walkStage2(lane: Lane, block: usize, cpu: u32, vm: Vm, ipa: u64): u64 {
   }
   let height = from;
   while (true) {
-    countRef(lane, block, cpu, tablePa);
+    const at = ENTRY_AT(stage, tablePa, ipa, height);
+    countRef(lane, block, cpu, at);
     ADD(block, Stat.WalkStage2_Refs, 1);
-    const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, tablePa, ipa, height)));
+    const entry = load<u64>(DESCRIPTOR(lane.tables, at));
     tablePa = addressOf(stage, entry, height);
     if (isLeaf(stage, entry, height)) return tablePa;
     insertCache(CACHE(lane, STAGE2_CACHES + height - 1), block, ipa, tag, tablePa);
