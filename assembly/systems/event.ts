@@ -20,6 +20,9 @@ export function setSystem(lane: Lane, system: System, replicate: bool, options: 
   lane.subtreeNode = -1;
   lane.sharedKernel = true;
   lane.checks = checks;
+  // No window until an image is there: from above all addresses to below them.
+  lane.windowFrom = u64.MAX_VALUE;
+  lane.windowLast = 0;
   if (checks) lane.shadows = changetype<usize>(newShadows());
   lane.costs = allocate(Cost.Count * 4);
   lane.kernel = changetype<usize>(newKernel(lane, system, options, faults));
@@ -50,6 +53,7 @@ export function expandEvent(lane: Lane, record: u64, cpu: u32, kind: u32, va: u6
   const kernel = KERNEL(lane);
   kernel.record = record;
   kernel.cpu = cpu;
+  lane.syncStores = 0;
   if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b);
   else armEvent(lane, cpu, kind, va, arg, a, b);
   if (lane.checks) checkAll(lane);

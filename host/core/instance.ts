@@ -95,7 +95,8 @@ interface CoreFunctions {
   ): number;
   collectCounters(lane: number, cpu: number, out: Pointer): void;
   tableBytesOf(lane: Pointer, node: number): bigint;
-  probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer): number;
+  /** `view`: which of the replicated tables; 0 where not given. */
+  probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer, view?: number): number;
 
   // Table images: assembly/paging/translate.ts
   addTablePage(pa: bigint, bytes: number): Pointer;
