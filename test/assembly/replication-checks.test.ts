@@ -1,0 +1,169 @@
+// Every checker of the text-replication systems fires when its fault is built in, with the record of the event that broke the invariant, alone; and is
+// silent without the fault.
+
+import { describe, expect, it } from 'vitest';
+import {
+  ARM,
+  ARM_BASE,
+  ARM_TEXT,
+  armImage,
+  BATCH,
+  IMAGE,
+  KB,
+  KernelMachine,
+  type KernelOptions,
+  MB,
+  NO_SYNC,
+  READ,
+  UNKNOWN,
+  VMALLOC,
+  X86,
+  X86_TEXT,
+  x86Image,
+} from './kernels.js';
+
+const x86 = (options: Partial<KernelOptions> = {}) =>
+  new KernelMachine({ paging: X86, image: x86Image(), options: ['Rodata', 'Modules'], ...options });
+const MENDED = ['Rodata', 'RoProtect', 'SyncImageUnmap'];
+const arm = (options: Partial<KernelOptions> = {}) =>
+  new KernelMachine({ paging: ARM, image: armImage(), options: MENDED, ...options });
+
+const USER = 1n << 40n;
+
+/** Runs a scenario, which returns the record of its event, with a fault and without it. */
+function fires(check: string, fault: string, scenario: (faults: string[]) => [KernelMachine, bigint]): void {
+  const [broken, record] = scenario([fault]);
+  expect(broken.violations()).toEqual({ [check]: record });
+  const [sound] = scenario([]);
+  expect(sound.violations()).toEqual({});
+}
+
+describe('faults', () => {
+  it.each([
+    ['x86-64', x86, X86_TEXT, BATCH],
+    ['arm64', arm, ARM_TEXT, NO_SYNC],
+  ])('%s: a patch that skips one copy is a divergence', (_, make, va, method) => {
+    fires('Divergence', 'SkipReplicaPatch', (faults) => {
+      const kernel = make({ faults, nodes: 3 });
+      kernel.event('boot');
+      kernel.touch(va, { cpu: 2, kind: 0 });
+      return [kernel, kernel.event('text_patch', { va, arg: 4n, more: [method, 1n] })];
+    });
+  });
+
+  it.each([
+    ['x86-64', x86, X86_TEXT],
+    ['x86-64, a page of a 2M leaf', x86, X86_TEXT + 20n * KB],
+    ['arm64', arm, ARM_BASE + 2n * MB],
+  ])('%s: text that becomes not executable without a flush is stale', (_, make, va) => {
+    fires('Stale', 'SkipSetMemoryTlbi', (faults) => {
+      const kernel = make({ faults });
+      kernel.event('boot');
+      for (const cpu of [0, 1]) kernel.touch(va, { cpu, kind: 0 });
+      return [kernel, kernel.event('set_memory', { va, arg: 1n, more: [READ] })];
+    });
+  });
+
+  it('memory that becomes read-only without a flush is stale', () => {
+    fires('Stale', 'SkipSetMemoryTlbi', (faults) => {
+      const kernel = x86({ faults });
+      const va = X86_TEXT + 16n * MB;
+      kernel.touch(va, { cpu: 1, kind: 2 });
+      return [kernel, kernel.event('set_memory', { va, arg: 512n, more: [READ] })];
+    });
+  });
+
+  it('roots that differ under CnP in one domain of all CPUs are shared wrongly', () => {
+    fires('Sharing', 'CnpAcrossNodes', (faults) => {
+      const kernel = arm({ faults, options: [...MENDED, 'Cnp'] });
+      return [kernel, kernel.event('boot')];
+    });
+    const alike = arm({ faults: ['CnpAcrossNodes'], options: [...MENDED, 'Cnp'], replicate: false });
+    alike.event('boot');
+    expect(alike.violations()).toEqual({});
+  });
+
+  it.each([[[]], [['Kpti']]])("a user's top-level entry that further roots do not get is a livelock (%j)", (options) => {
+    fires('Livelock', 'SkipPudSync', (faults) => {
+      const kernel = x86({ faults, options });
+      kernel.event('mm_create', { va: 1n, arg: 1n });
+      return [kernel, kernel.event('user_pud_alloc', { va: USER, arg: 1n })];
+    });
+  });
+
+  it("a top-level entry of the kernel's half that further roots do not get: the roots disagree", () => {
+    fires('RootSync', 'SkipPudSync', (faults) => {
+      const kernel = arm({ faults });
+      return [kernel, kernel.event('kmap', { va: 0xffff_c000_0000_0000n, arg: 1n, more: [4n * KB, VMALLOC] })];
+    });
+  });
+
+  it('a top-level entry that is cleared in one root only leads to freed tables', () => {
+    fires('UseAfterFree', 'SkipPudClear', (faults) => {
+      const kernel = x86({ faults });
+      kernel.event('ctx_switch', { cpu: 1, va: 1n, arg: 1n });
+      kernel.event('user_pud_alloc', { cpu: 1, va: USER, arg: 1n });
+      kernel.event('user_map', { cpu: 1, va: USER, arg: 4n, more: [1n, UNKNOWN] });
+      kernel.touch(USER, { cpu: 1, mode: 0, asid: 1 });
+      kernel.touch(USER, { cpu: 0, mode: 0, asid: 1 });
+      return [kernel, kernel.event('user_pud_free', { va: USER, arg: 1n })];
+    });
+  });
+
+  it('global entries survive a mere reload of CR3 when the copies are taken', () => {
+    const scenario = (faults: string[], paging: object): [KernelMachine, bigint] => {
+      const kernel = x86({ faults, paging, later: true });
+      for (const cpu of [0, 1]) kernel.touch(X86_TEXT + 8n * MB, { cpu });
+      return [kernel, kernel.event('boot')];
+    };
+    fires('Stale', 'SkipGlobalFlush', (faults) => scenario(faults, X86));
+    // Pages that are not global leave with the reload.
+    const [kernel] = scenario(['SkipGlobalFlush'], { ...X86, global: 'none' });
+    expect(kernel.violations()).toEqual({});
+  });
+
+  it.each([
+    ['x86-64', x86, X86_TEXT + 14n * MB],
+    ['arm64', arm, ARM_TEXT + 12n * MB + 64n * KB],
+  ])('%s: init memory that is freed in one view only is a divergence', (_, make, va) => {
+    fires('Divergence', 'FreeInitMasterOnly', (faults) => {
+      const kernel = make({ faults });
+      kernel.event('boot');
+      kernel.touch(va, { cpu: 1 });
+      return [kernel, kernel.event('kunmap', { va, arg: 256n, more: [4n * KB, IMAGE] })];
+    });
+  });
+});
+
+describe('what the arm64 series leaves open', () => {
+  it('without syncImageUnmap freed init memory stays mapped in the other views', () => {
+    const kernel = arm({ options: ['Rodata', 'RoProtect'] });
+    kernel.event('boot');
+    const record = kernel.event('kunmap', { va: ARM_TEXT + 12n * MB + 64n * KB, arg: 256n, more: [4n * KB, IMAGE] });
+    expect(kernel.violations()).toEqual({ Divergence: record });
+  });
+
+  it('without roProtect copies of read-only data can be written', () => {
+    const kernel = arm({ options: ['Rodata', 'SyncImageUnmap'] });
+    expect(kernel.violations()).toEqual({});
+    expect(kernel.event('boot')).toBe(0n);
+    expect(kernel.violations()).toEqual({ Writable: 0n });
+    // Read-only (AP[2]) in the kernel's own tables.
+    const rodata = ARM_BASE + 10n * MB;
+    expect([0, 1].map((view) => (kernel.leaf(rodata, view) >> 7n) & 1n)).toEqual([1n, 0n]);
+  });
+});
+
+describe('what is known of TLB entries', () => {
+  it('is not held against an entry that was made anew', () => {
+    // First-level entries are pages of 4K; the second level holds 2M. Page A enters, leaves by a flush, and comes back from the second level.
+    const paging = X86;
+    const kernel = x86({ paging });
+    const va = X86_TEXT + 16n * MB;
+    kernel.touch(va, { cpu: 1, kind: 2 });
+    kernel.event('set_memory', { va, arg: 512n, more: [READ] });
+    kernel.touch(va, { cpu: 1 });
+    kernel.event('kernel_enter');
+    expect(kernel.violations()).toEqual({});
+  });
+});
