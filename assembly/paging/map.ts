@@ -3,7 +3,15 @@
 import { Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
 import { allocate } from '../memory/arena';
 import { allocateFrame, alignUp } from '../memory/frames';
-import { allocateTables, countTables, DESCRIPTOR, NODE_OF, newReplicaTable, newTableOn, takePages } from '../memory/tables';
+import {
+  allocateTables,
+  countTables,
+  DESCRIPTOR,
+  NODE_OF,
+  newReplicaTable,
+  newTableOn,
+  takePages,
+} from '../memory/tables';
 import { copyAt, frameIn } from '../replica/copies';
 import { isPerView, rootViews, subtreeNode } from '../replica/views';
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';

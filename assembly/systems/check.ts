@@ -58,7 +58,7 @@ function checkImage(lane: Lane): void {
 function checkStretch(lane: Lane, from: u64, end: u64, isReadOnly: bool): void {
   const kernel = KERNEL(lane);
   const context = kernelContext(lane);
-  for (let va = from; va < end; ) {
+  for (let va = from; va < end;) {
     let step: u64 = u64.MAX_VALUE;
     let present = false;
     for (let view: u32 = 0; view < lane.views; view++) {
@@ -187,7 +187,7 @@ function checkEntry(lane: Lane, cpu: u32, tag: u64, meta: u64): void {
   const bytes = (<u64>1) << (meta & SHIFT_BITS);
   const from = tag << (meta & SHIFT_BITS);
   const view = VIEW_OF(lane, NODE_OF_CPU(lane, cpu), from);
-  for (let offset: u64 = 0; offset < bytes; ) {
+  for (let offset: u64 = 0; offset < bytes;) {
     const va = from + offset;
     const page = findPage(lane, meta & ~LOW_BYTE, va, view);
     const leaf = page ? load<u64>(page.leaf) : 0;

@@ -11,7 +11,15 @@ import { copyAt, writeLine } from '../replica/copies';
 import { rootViews } from '../replica/views';
 import { NODE_OF_CPU } from '../tlb/walk';
 import { findMm, HAS_FAULT, HAS_OPTION, Kernel, KERNEL, Mm, openMm } from './kernel';
-import { allocatedPages, copied, forgetContext, kernelContext, syncedStores, tableStores, throughFixmap } from './operations';
+import {
+  allocatedPages,
+  copied,
+  forgetContext,
+  kernelContext,
+  syncedStores,
+  tableStores,
+  throughFixmap,
+} from './operations';
 import { unmapIn } from './protect';
 
 /** The context of an address space, in user and kernel mode alike. */

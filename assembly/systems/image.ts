@@ -129,7 +129,7 @@ function leadTo(lane: Lane, copy: Copy, part: ImagePart, view: u32): void {
   // The series protects read-only data in the kernel's own tables only, unless the option mends that.
   const kernel = KERNEL(lane);
   const isOpen = kernel.system == System.TextArm && part.kind == Part.Rodata && !HAS_OPTION(kernel, Option.RoProtect);
-  for (let va = copy.from; va <= copy.last; ) {
+  for (let va = copy.from; va <= copy.last;) {
     const page = pageInside(lane, va, copy.last + 1, view);
     if (!page) {
       va += (<u64>1) << lane.stage1.pageShift;

@@ -133,12 +133,14 @@ export class KernelMachine {
     const { core } = this.replayer;
     this.core = core;
     this.lane = this.replayer.lanes[0];
-    const bits = (of: Readonly<Record<string, number>>, names: string[]) => names.reduce((sum, name) => sum + of[name], 0);
+    const bits = (of: Readonly<Record<string, number>>, names: string[]) =>
+      names.reduce((sum, name) => sum + of[name], 0);
     const isX86 = (paging as { format: string }).format === 'x86-64';
     const system = isX86 ? core.System.TextX86 : core.System.TextArm;
     core.setSystem(this.lane, system, replicate, bits(core.Option, options), bits(core.Fault, faults), checks);
     core.setImage(this.lane, home, copyShift ?? (isX86 ? 21 : 12), subtreeNode);
-    for (const { kind, va, bytes, pa } of image) core.addImagePart(this.lane, core.Part[kind], va, bytes, pa ?? UNKNOWN);
+    for (const { kind, va, bytes, pa } of image)
+      core.addImagePart(this.lane, core.Part[kind], va, bytes, pa ?? UNKNOWN);
     core.bootKernel(this.lane, false, later);
   }
 

@@ -83,13 +83,16 @@ describe('faults', () => {
     expect(alike.violations()).toEqual({});
   });
 
-  it.each([[[]], [['Kpti']]])("a user's top-level entry that further roots do not get is a livelock (%j)", (options) => {
-    fires('Livelock', 'SkipPudSync', (faults) => {
-      const kernel = x86({ faults, options });
-      kernel.event('mm_create', { va: 1n, arg: 1n });
-      return [kernel, kernel.event('user_pud_alloc', { va: USER, arg: 1n })];
-    });
-  });
+  it.each([[[]], [['Kpti']]])(
+    "a user's top-level entry that further roots do not get is a livelock (%j)",
+    (options) => {
+      fires('Livelock', 'SkipPudSync', (faults) => {
+        const kernel = x86({ faults, options });
+        kernel.event('mm_create', { va: 1n, arg: 1n });
+        return [kernel, kernel.event('user_pud_alloc', { va: USER, arg: 1n })];
+      });
+    },
+  );
 
   it("a top-level entry of the kernel's half that further roots do not get: the roots disagree", () => {
     fires('RootSync', 'SkipPudSync', (faults) => {

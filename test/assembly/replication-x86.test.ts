@@ -165,24 +165,27 @@ describe.each([1, 2, 4])('address spaces, %i nodes', (nodes) => {
     ['', X86, [], 1],
     ['PTI', X86, ['Kpti'], 2],
     ['LA57', X86_LA57, [], 1],
-  ])('%s three new top-level entries are 3(N-1) stores of synchronisation, clearing them as many', (_, paging, options, pages) => {
-    const kernel = machine({ paging, nodes, options });
-    kernel.event('mm_create', { va: 1n, arg: 1n });
-    const before = kernel.tableBytes();
-    const top = (n: bigint) => n << (paging === X86_LA57 ? 48n : 39n);
-    const change = (name: string) =>
-      kernel.changes(() => [0n, 1n, 2n].forEach((n) => kernel.event(name, { va: top(n), arg: 1n })));
-    const sync = 3 * (nodes - 1) * pages;
-    const stores = { tableStore: 3 * nodes * pages, ...(sync ? { syncStore: sync } : {}) };
-    expect(maintenance(change('user_pud_alloc'))).toEqual(stores);
-    expect(kernel.tableBytes() - before).toBe(3 * 4 * K);
-    for (let view = 0; view < nodes; view++) expect(kernel.walk(top(2n), view, 1)[0].value & 1n).toBe(1n);
-    // No other CPU runs it: the caller alone flushes, once each.
-    expect(maintenance(change('user_pud_free'))).toEqual({ ...stores, 'tlbi.cr3': 3 });
-    expect(kernel.tableBytes()).toBe(before);
-    for (let view = 0; view < nodes; view++) expect(kernel.walk(top(2n), view, 1)[0].value).toBe(0n);
-    expect(kernel.violations()).toEqual({});
-  });
+  ])(
+    '%s three new top-level entries are 3(N-1) stores of synchronisation, clearing them as many',
+    (_, paging, options, pages) => {
+      const kernel = machine({ paging, nodes, options });
+      kernel.event('mm_create', { va: 1n, arg: 1n });
+      const before = kernel.tableBytes();
+      const top = (n: bigint) => n << (paging === X86_LA57 ? 48n : 39n);
+      const change = (name: string) =>
+        kernel.changes(() => [0n, 1n, 2n].forEach((n) => kernel.event(name, { va: top(n), arg: 1n })));
+      const sync = 3 * (nodes - 1) * pages;
+      const stores = { tableStore: 3 * nodes * pages, ...(sync ? { syncStore: sync } : {}) };
+      expect(maintenance(change('user_pud_alloc'))).toEqual(stores);
+      expect(kernel.tableBytes() - before).toBe(3 * 4 * K);
+      for (let view = 0; view < nodes; view++) expect(kernel.walk(top(2n), view, 1)[0].value & 1n).toBe(1n);
+      // No other CPU runs it: the caller alone flushes, once each.
+      expect(maintenance(change('user_pud_free'))).toEqual({ ...stores, 'tlbi.cr3': 3 });
+      expect(kernel.tableBytes()).toBe(before);
+      for (let view = 0; view < nodes; view++) expect(kernel.walk(top(2n), view, 1)[0].value).toBe(0n);
+      expect(kernel.violations()).toEqual({});
+    },
+  );
 });
 
 describe('user pages', () => {
@@ -190,7 +193,9 @@ describe('user pages', () => {
     const kernel = machine();
     kernel.event('ctx_switch', { cpu: 1, va: 1n, arg: 1n });
     kernel.event('user_pud_alloc', { va: USER, arg: 1n });
-    expect(maintenance(kernel.counts('user_map', { va: USER, arg: 8n, more: [1n, UNKNOWN] }))).toEqual({ tableStore: 8 });
+    expect(maintenance(kernel.counts('user_map', { va: USER, arg: 8n, more: [1n, UNKNOWN] }))).toEqual({
+      tableStore: 8,
+    });
     kernel.touch(USER, { cpu: 1, mode: 0, asid: 1 });
     // CPU 1 runs it, CPU 0 asks: one IPI, eight INVLPG on both.
     const flushed = { tableStore: 8, 'ipi.shootdown': 1, 'tlbi.invlpg': 16 };
