@@ -32,6 +32,10 @@ export interface Part {
 
 export interface KernelOptions {
   paging: object;
+  /** More of the machine's section. */
+  machine?: object;
+  /** Cycles by the name of Cost; what is not named costs nothing. */
+  costs?: Record<string, number>;
   nodes?: number;
   cpusPerNode?: number;
   /** One view per node; else the kernel as it is. */
@@ -111,6 +115,8 @@ export class KernelMachine {
 
   constructor({
     paging,
+    machine = {},
+    costs = {},
     nodes = 2,
     cpusPerNode = 1,
     replicate = true,
@@ -126,7 +132,7 @@ export class KernelMachine {
     this.nodes = nodes;
     this.cpus = nodes * cpusPerNode;
     const cpuNode = Array.from({ length: this.cpus }, (_, cpu) => Math.floor(cpu / cpusPerNode));
-    const config = resolveConfig({ machine: { cpuNode }, paging }, 'test');
+    const config = resolveConfig({ machine: { ...machine, cpuNode }, paging }, 'test');
     const topology = topologyOf(config, { cpuNode: null, cpus: this.cpus });
     const columns = ['cpu', 'kind', 'va', 'mode', 'asid'] as const;
     this.replayer = new Replayer({ path: 'test', columns, regions: [] }, [config], [topology], 'debug');
@@ -138,6 +144,7 @@ export class KernelMachine {
     const isX86 = (paging as { format: string }).format === 'x86-64';
     const system = isX86 ? core.System.TextX86 : core.System.TextArm;
     core.setSystem(this.lane, system, replicate, bits(core.Option, options), bits(core.Fault, faults), checks);
+    for (const [name, cycles] of Object.entries(costs)) core.setCost(this.lane, core.Cost[name], cycles);
     core.setImage(this.lane, home, copyShift ?? (isX86 ? 21 : 12), subtreeNode);
     for (const { kind, va, bytes, pa } of image)
       core.addImagePart(this.lane, core.Part[kind], va, bytes, pa ?? UNKNOWN);

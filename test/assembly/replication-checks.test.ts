@@ -159,14 +159,70 @@ describe('what the arm64 series leaves open', () => {
 
 describe('what is known of TLB entries', () => {
   it('is not held against an entry that was made anew', () => {
-    // First-level entries are pages of 4K; the second level holds 2M. Page A enters, leaves by a flush, and comes back from the second level.
-    const paging = X86;
-    const kernel = x86({ paging });
-    const va = X86_TEXT + 16n * MB;
-    kernel.touch(va, { cpu: 1, kind: 2 });
-    kernel.event('set_memory', { va, arg: 512n, more: [READ] });
-    kernel.touch(va, { cpu: 1 });
+    // The first level has one page of 4K, the second level takes 2M. A page enters the first level from a walk as writable and makes room for
+    // another; then both levels are flushed. It comes back from the second level, which the other page's walk has filled.
+    const tlb = { l1d: { sets: 1, ways: 1, pages: ['4K'] }, l2: { sets: 1, ways: 4 } };
+    const kernel = x86({ machine: { tlb } });
+    const [page, other] = [X86_TEXT + 16n * MB, X86_TEXT + 16n * MB + 4n * KB];
+    expect(kernel.touch(page)['walk.count']).toBe(1);
+    expect(kernel.touch(other)['tlb.l2.hit']).toBe(1);
+    kernel.event('set_memory', { va: page, arg: 512n, more: [READ] });
+    expect(kernel.touch(other)['walk.count']).toBe(1);
+    expect(kernel.touch(page)['tlb.l2.hit']).toBe(1);
     kernel.event('kernel_enter');
     expect(kernel.violations()).toEqual({});
+  });
+
+  it('a stale entry is found once, a divergence after every event', () => {
+    const kernel = x86({ faults: ['SkipSetMemoryTlbi', 'SkipReplicaPatch'] });
+    kernel.touch(X86_TEXT, { cpu: 1, kind: 0 });
+    kernel.event('set_memory', { va: X86_TEXT, arg: 512n, more: [READ] });
+    kernel.event('text_patch', { va: X86_TEXT, arg: 1n, more: [NO_SYNC, 1n] });
+    kernel.event('kernel_enter');
+    const { core, lane } = kernel;
+    // Stale in the first and in the second level.
+    expect(core.violationCount(lane, core.Check.Stale)).toBe(2n);
+    expect([core.violationVa(lane, core.Check.Stale), core.violationCpu(lane, core.Check.Stale)]).toEqual([
+      X86_TEXT,
+      1,
+    ]);
+    expect(core.violationCount(lane, core.Check.Divergence)).toBe(2n);
+  });
+});
+
+describe('cycles', () => {
+  // Two nodes, 64-byte lines; from a node to the other 400 cycles more than to itself.
+  const machine = { clockGHz: 1, latency: { localNs: 100, remoteNs: 500 } };
+  const cycles = (counts: Record<string, number>) => counts['cycles.maintenance'];
+
+  it('a top-level entry: the page and its lines, the store, and the synchronisation on the other node', () => {
+    const kernel = x86({ machine, costs: { PageAlloc: 500 } });
+    kernel.event('mm_create', { va: 1n, arg: 1n });
+    expect(cycles(kernel.counts('user_pud_alloc', { va: USER, arg: 1n }))).toBe(500 + 64 + 1 + (1 + 400));
+    // Misses that overlap by two (256 is one) halve the distance.
+    const overlapping = x86({ machine, costs: { Overlap: 512 } });
+    overlapping.event('mm_create', { va: 1n, arg: 1n });
+    expect(cycles(overlapping.counts('user_pud_alloc', { va: USER, arg: 1n }))).toBe(64 + 1 + (1 + 200));
+  });
+
+  it('a flush: the sender waits for its slowest target, every target runs the handler', () => {
+    const costs = { Shootdown: 1500, IpiLocal: 1000, IpiRemote: 2000, IpiHandler: 300, Invlpg: 100 };
+    const kernel = x86({ machine, costs, cpusPerNode: 2, replicate: false });
+    const va = 0xffff_c900_0000_0000n;
+    kernel.event('kmap', { va, arg: 2n, more: [4n * KB, VMALLOC] });
+    const sender = 2 + 1500 + 2000 + 300 + 2 * 100;
+    const target = 300 + 2 * 100;
+    expect(cycles(kernel.counts('kunmap', { va, arg: 2n, more: [4n * KB, VMALLOC] }))).toBe(sender + 3 * target);
+  });
+
+  it('a patch on arm64: the fixmap, the bytes in both places, and a clean of each', () => {
+    const costs = { TlbiBroadcast: 350, Isb: 30, Dsb: 40, CmoLine: 20, CopyLine: 10 };
+    const kernel = arm({ machine, costs });
+    const fixmap = 2 + 350 + 2 * 40 + 30;
+    // One line each; the copy's is on the other node.
+    const bytes = 10 + (10 + 400);
+    const clean = 20 + 40 + 20 + 40 + 30;
+    const counts = kernel.counts('text_patch', { va: ARM_TEXT, arg: 4n, more: [NO_SYNC, 1n] });
+    expect(cycles(counts)).toBe(fixmap + bytes + 2 * clean);
   });
 });
