@@ -113,6 +113,20 @@ describe('faults', () => {
     });
   });
 
+  it('a new top-level entry goes into every root, whatever stood there', () => {
+    const kernel = x86({ faults: ['SkipPudClear'] });
+    kernel.event('mm_create', { va: 1n, arg: 1n });
+    kernel.event('user_pud_alloc', { va: USER, arg: 1n });
+    kernel.event('user_pud_free', { va: USER, arg: 1n });
+    const checked = kernel.core.violationCount(kernel.lane, kernel.core.Check.UseAfterFree);
+    // Others get the pages that were freed.
+    kernel.event('mm_create', { va: 2n, arg: 2n });
+    kernel.event('user_pud_alloc', { va: USER, arg: 1n });
+    expect(kernel.walk(USER, 1, 1)[0].value).toBe(kernel.walk(USER, 0, 1)[0].value);
+    expect(checked).toBe(1n);
+    expect(Object.keys(kernel.violations())).toEqual(['UseAfterFree']);
+  });
+
   it('global entries survive a mere reload of CR3 when the copies are taken', () => {
     const scenario = (faults: string[], paging: object): [KernelMachine, bigint] => {
       const kernel = x86({ faults, paging, later: true });

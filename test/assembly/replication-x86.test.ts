@@ -70,6 +70,9 @@ describe('set-up', () => {
     kernel.event('boot');
     expect([0, 1].map((view) => kernel.pa(RODATA, view) >> 40n)).toEqual([0n, 1n]);
     expect([0, 1].map((node) => kernel.replicaBytes(node))).toEqual([COPIED, 0]);
+    // Modules are on node 0 all the same.
+    kernel.event('module_load', { va: MODULE, arg: 4n * KB });
+    expect([0, 1].map((node) => kernel.replicaBytes(node))).toEqual([COPIED, 4 * K]);
     expect(kernel.violations()).toEqual({});
   });
 
@@ -296,6 +299,25 @@ describe.each([1, 2, 4])('text and its protection, %i nodes', (nodes) => {
     expect([kernel.tableBytes(), kernel.replicaTableBytes()]).toEqual([tables, replicas]);
     expect(kernel.replicaBytes()).toBe(other * COPIED);
     expect(kernel.violations()).toEqual({});
+  });
+
+  it('modules are mapped by pages whatever the policy for sizes', () => {
+    const kernel = machine({ nodes, paging: { ...X86, pageSize: { ...X86.pageSize, default: '2M' } } });
+    kernel.event('module_load', { va: MODULE, arg: 8n * KB });
+    for (let view = 0; view < nodes; view++) expect(kernel.walk(MODULE, view)).toHaveLength(4);
+    expect(kernel.isMapped(MODULE + 8n * KB)).toBe(false);
+    expect(kernel.violations()).toEqual({});
+  });
+
+  it('kernel pages that are not global leave under every PCID', () => {
+    const kernel = machine({ nodes, paging: { ...X86, global: 'none' } });
+    for (const asid of [1, 2]) {
+      kernel.event('ctx_switch', { va: BigInt(asid), arg: BigInt(asid) });
+      kernel.touch(X86_TEXT, { kind: 0, asid });
+    }
+    kernel.event('set_memory', { va: X86_TEXT, arg: 16n, more: [READ] });
+    expect(kernel.violations()).toEqual({});
+    for (const asid of [1, 2]) expect(kernel.touch(X86_TEXT, { kind: 0, asid })['walk.count']).toBe(1);
   });
 
   it('BPF: one set of pages, mapped and protected in every view', () => {
