@@ -319,8 +319,6 @@ export class Lane {
   /** Invariants are checked after every event; what TLB entries were built from (tlb/shadow.ts). */
   checks: bool;
   shadows: usize;
-  /** An address whose top-level entry one view had and another had not, so that a CPU would fault on it for ever; 0: none. */
-  unsyncedVa: u64;
   /** Copies of kernel text and data (replica/copies.ts). */
   copies: usize;
   copyCount: u32;

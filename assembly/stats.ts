@@ -57,6 +57,7 @@ export enum Stat {
   MaintenanceTlbiVmalle1,
   MaintenanceTlbiVaale1is,
   MaintenanceTlbiVmalle1is,
+  MaintenanceTlbiVale1is,
   MaintenanceTlbiAside1is,
   MaintenanceTlbiIpas2e1is,
   MaintenanceTlbiVmalls12e1,

@@ -93,13 +93,17 @@ export function allocateTables(lane: Lane, cpuNode: u32, count: u32, pageShift: 
   return ((<u64>node) << NODE_SHIFT) | ((<u64>number) << lane.tables.pageShift);
 }
 
+/** A table page on `node`, whatever the policy. */
+export function newTableOn(lane: Lane, node: u32): u64 {
+  countTables(lane, node, (<u64>1) << lane.stage1.pageShift);
+  return ((<u64>node) << NODE_SHIFT) | ((<u64>takePages(lane.tables, 1)) << lane.tables.pageShift);
+}
+
 /** A table page on `node` that only a further view needs (replica/views.ts). */
 export function newReplicaTable(lane: Lane, node: u32): u64 {
-  const bytes: u64 = (<u64>1) << lane.stage1.pageShift;
   const total = lane.replicaTableBytes + node * 8;
-  store<u64>(total, load<u64>(total) + bytes);
-  countTables(lane, node, bytes);
-  return ((<u64>node) << NODE_SHIFT) | ((<u64>takePages(lane.tables, 1)) << lane.tables.pageShift);
+  store<u64>(total, load<u64>(total) + ((<u64>1) << lane.stage1.pageShift));
+  return newTableOn(lane, node);
 }
 
 function tableNode(lane: Lane, cpuNode: u32, number: u32): u32 {

@@ -342,6 +342,17 @@ export function isWritable(stage: Stage, leaf: u64): bool {
   return stage.format == Format.ArmStage1 ? !(leaf & AP_READ_ONLY) : (leaf & S2AP_WRITE) != 0;
 }
 
+/** Whether fetches are allowed by a leaf, in some mode. */
+export function isExecutable(stage: Stage, leaf: u64): bool {
+  const fetch: u32 = Permission.UserFetch | Permission.KernelFetch;
+  return (permissionsOf(stage, leaf, noLimits(stage)) & fetch) != 0;
+}
+
+/** A leaf that allows stores. */
+export function writableLeaf(stage: Stage, leaf: u64): u64 {
+  return stage.format == Format.X86 ? leaf | RW | D : (leaf & ~AP_READ_ONLY) | DBM;
+}
+
 /** Whether a leaf belongs to a contiguous run (Arm). */
 export function isInRun(stage: Stage, leaf: u64): bool {
   return IS_ARM(stage.format) && (leaf & CONTIGUOUS) != 0;

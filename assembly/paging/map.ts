@@ -3,7 +3,15 @@
 import { Lane, PA_UNKNOWN, PageRule, PageSize, TablePool, Vm } from '../layout';
 import { allocate } from '../memory/arena';
 import { allocateFrame, alignUp } from '../memory/frames';
-import { allocateTables, countTables, DESCRIPTOR, NODE_OF, newReplicaTable, takePages } from '../memory/tables';
+import {
+  allocateTables,
+  countTables,
+  DESCRIPTOR,
+  NODE_OF,
+  newReplicaTable,
+  newTableOn,
+  takePages,
+} from '../memory/tables';
 import { copyAt, frameIn } from '../replica/copies';
 import { isPerView, rootViews, subtreeNode } from '../replica/views';
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
@@ -27,15 +35,15 @@ export function TABLES(lane: Lane, vm: Vm | null): TablePool {
 }
 
 /**
- * Maps the page at `va` for a CPU of node `cpuNode`; `pa` is its captured address or PA_UNKNOWN. Returns how many pages stage 2 had to
- * map for new tables.
+ * Maps the page at `va` for a CPU of node `cpuNode`; `pa` is its captured address or PA_UNKNOWN, `wanted` its size number where the policy does
+ * not decide. Returns how many pages stage 2 had to map for new tables.
  */
-export function mapPage(lane: Lane, cpuNode: u32, context: u64, va: u64, pa: u64): u32 {
+export function mapPage(lane: Lane, cpuNode: u32, context: u64, va: u64, pa: u64, wanted: i32 = -1): u32 {
   const stage = lane.stage1;
   const vm = vmOf(lane, context);
   const pool = TABLES(lane, vm);
   let backed = openRoots(lane, vm, cpuNode, context, va);
-  let size = pageSize(lane, va);
+  let size = wanted < 0 ? pageSize(lane, va) : <u32>wanted;
   for (let height = stage.depth - 1; true; height--) {
     // A page of a size whose entries are in use already is made smaller: smaller pages were mapped here before.
     while (height == SIZE(lane, size).height && size > 0 && inUse(lane, pool, TABLE(0), va, size)) {
@@ -85,7 +93,7 @@ function openRoots(lane: Lane, vm: Vm | null, cpuNode: u32, context: u64, va: u6
   for (let view: u32 = 0; view < open; view++) {
     const root = rootSlot(lane, context, va, view);
     if (!load<u64>(root)) {
-      const table = view ? newReplicaTable(lane, view) : newTable(lane, vm, open > 1 ? 0 : cpuNode);
+      const table = view ? newReplicaTable(lane, view) : open > 1 ? newTableOn(lane, 0) : newTable(lane, vm, cpuNode);
       if (vm) backed += back(lane, vm, cpuNode, table);
       store<u64>(root, table + 1);
     }
@@ -105,12 +113,13 @@ function descend(lane: Lane, vm: Vm | null, cpuNode: u32, va: u64, height: u32):
   for (let view: u32 = 0; view < open; view++) {
     const at = DESCRIPTOR(pool, ENTRY_AT(stage, TABLE(view), va, height));
     const entry = load<u64>(at);
-    if (isPresent(stage, entry, height)) next = addressOf(stage, entry, height);
+    // A new shared table goes into every view, whatever stood there.
+    if (isPresent(stage, entry, height) && (perView || !fresh)) next = addressOf(stage, entry, height);
     else {
-      if (view && !fresh) lane.unsyncedVa = va | 1;
-      fresh = true;
-      if (view == 0) next = newTable(lane, vm, perView ? subtreeNode(lane, 0) : cpuNode);
-      else if (perView) next = newReplicaTable(lane, subtreeNode(lane, view));
+      if (view == 0) {
+        fresh = true;
+        next = perView ? newTableOn(lane, subtreeNode(lane, 0)) : newTable(lane, vm, cpuNode);
+      } else if (perView) next = newReplicaTable(lane, subtreeNode(lane, view));
       if (vm) backed += back(lane, vm, cpuNode, next);
       if (view) lane.syncStores++;
       store<u64>(at, tableDescriptor(stage, next));

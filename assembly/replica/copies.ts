@@ -12,7 +12,7 @@ export class Copy {
   from: u64;
   /** The last address inside. */
   last: u64;
-  /** The node that has the original. */
+  /** The view whose bytes are the original. */
   home: u32;
   /** u64[views]: where each view has it. */
   frames: usize;
@@ -44,7 +44,7 @@ export function COPY(lane: Lane, i: u32): Copy {
 }
 
 /** A stretch, or null when all places are taken. */
-export function addCopy(lane: Lane, from: u64, bytes: u64): Copy | null {
+export function addCopy(lane: Lane, from: u64, bytes: u64, home: u32): Copy | null {
   let i: u32 = 0;
   while (i < lane.copyCount && COPY(lane, i).live) i++;
   if (i == MAX_COPIES) return null;
@@ -55,6 +55,7 @@ export function addCopy(lane: Lane, from: u64, bytes: u64): Copy | null {
   }
   copy.from = from;
   copy.last = from + bytes - 1;
+  copy.home = home;
   copy.live = true;
   copy.lines = null;
   return copy;

@@ -1,8 +1,7 @@
 // arm64: kernel events as Linux expands them, with per-node TTBR1 tables and copies of kernel text of the King and Jia series where there
 // is more than one view (docs/replication.md, arm64). With one view it is the kernel as it is.
 
-import { Check, Cost, Fault, Lane, Option, PA_UNKNOWN, NODE_OF_CPU } from '../layout';
-import { findPage } from '../paging/map';
+import { Cost, Fault, Lane, Option, PA_UNKNOWN, NODE_OF_CPU } from '../layout';
 import { isPerView } from '../replica/views';
 import { Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
@@ -13,28 +12,37 @@ import {
   createMm,
   destroyMm,
   mapKernel,
+  mapUser,
   placesOf,
+  protectUser,
   unmapKernel,
   unmapUser,
   writeText,
 } from './common';
 import { Area, Event, Method } from './events';
-import { findMm, HAS_FAULT, HAS_OPTION, KERNEL, violated } from './kernel';
-import { copyTables, takeCopies } from './image';
-import { addModule, removeModule } from './modules';
+import { takeCopies } from './image';
+import { findMm, HAS_FAULT, HAS_OPTION, KERNEL } from './kernel';
+import { addModule, pagesOf, removeModule } from './modules';
 import {
   barriers,
   BLOCK,
   cleanedLines,
   copied,
   count,
-  flushArm,
+  emptyTlbs,
+  flushAsidArm,
+  flushKernelArm,
+  flushUserArm,
   interrupt,
   kernelContext,
   rootWrites,
   tableStores,
+  throughFixmap,
 } from './operations';
 import { protectKernel } from './protect';
+
+const READ: u64 = 1;
+const READ_EXECUTE: u64 = 5;
 
 /** Expands one event; operands as in traces/events.ts. */
 export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64, c: u64): void {
@@ -51,11 +59,14 @@ export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       break;
     case Event.CpuResume:
       store<u8>(kernel.online + <u32>va, 1);
-      replaceRoot(lane, <u32>va);
+      // The register is restored; CnP, or the node's root, is then set by replacing it.
+      if (lane.views > 1 || HAS_OPTION(kernel, Option.Cnp)) replaceRoot(lane, <u32>va);
+      else rootWrites(lane, <u32>va, 1, false);
       break;
     case Event.CpuDown:
     case Event.CpuSuspend:
       store<u8>(kernel.online + <u32>va, 0);
+      emptyTlbs(lane, <u32>va);
       break;
     case Event.CtxSwitch:
       store<u64>(kernel.cpuMm + cpu * 8, va);
@@ -76,7 +87,7 @@ export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       createMm(lane, cpu, va, <u32>arg);
       break;
     case Event.MmDestroy:
-      destroyMm(lane, cpu, va);
+      destroyMm(lane, va);
       break;
     case Event.UserPudAlloc: {
       const mm = findMm(kernel, arg);
@@ -85,26 +96,33 @@ export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
     }
     case Event.UserPudFree: {
       const mm = findMm(kernel, arg);
-      if (mm && clearTop(lane, cpu, mm, va)) flushAsid(lane, cpu, contextOf(mm));
+      if (mm && clearTop(lane, cpu, mm, va)) flushAsidArm(lane, cpu, contextOf(mm));
+      break;
+    }
+    case Event.UserMap: {
+      const mm = findMm(kernel, a);
+      if (mm) mapUser(lane, cpu, mm, va, arg, b);
       break;
     }
     case Event.UserUnmap: {
       const mm = findMm(kernel, a);
       if (!mm) break;
-      tableStores(lane, cpu, NODE_OF_CPU(lane, cpu), unmapUser(lane, mm, va, arg));
-      flushArm(lane, cpu, contextOf(mm), va, arg);
+      unmapUser(lane, cpu, mm, va, arg);
+      flushUserArm(lane, cpu, contextOf(mm), va, arg);
       break;
     }
     case Event.UserProt: {
       const mm = findMm(kernel, a);
-      if (mm) flushArm(lane, cpu, contextOf(mm), va, arg);
+      if (!mm) break;
+      protectUser(lane, cpu, mm, va, arg, b);
+      flushUserArm(lane, cpu, contextOf(mm), va, arg);
       break;
     }
     case Event.Kmap:
-      kmap(lane, cpu, va, (arg * a) >> lane.stage1.pageShift);
+      mapKernel(lane, cpu, va, arg * a, a, PA_UNKNOWN);
       break;
     case Event.Kunmap:
-      kunmap(lane, cpu, va, (arg * a) >> lane.stage1.pageShift, <u32>b);
+      kunmap(lane, cpu, va, pagesOf(lane, arg * a), <u32>b);
       break;
     case Event.SetMemory:
       setMemory(lane, cpu, va, arg, a);
@@ -113,26 +131,31 @@ export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       patch(lane, cpu, va, arg, <u32>a, max<u64>(b, 1), c ? c : arg);
       break;
     case Event.ModuleLoad:
-      addModule(lane, cpu, va, arg, a, b, false);
+      moduleLoad(lane, cpu, va, arg, a, b);
       break;
-    case Event.ModuleUnload:
-      removeModule(lane, cpu, va);
+    case Event.ModuleUnload: {
+      // vfree flushes at once what could be executed.
+      const pages = removeModule(lane, cpu, va);
+      if (pages) flushKernelArm(lane, cpu, va, pages);
       break;
+    }
     case Event.BpfLoad:
-      kmap(lane, cpu, va, (arg + ((<u64>1) << lane.stage1.pageShift) - 1) >> lane.stage1.pageShift);
+      mapKernel(lane, cpu, va, arg, 0, PA_UNKNOWN);
+      setMemory(lane, cpu, va, pagesOf(lane, arg), READ_EXECUTE);
       break;
   }
 }
 
-/** ktext_replication_init: the copies, cleaned to the point of unification. */
+/** ktext_replication_init: the copies, cleaned to the point of unification. CPUs of further views come up after it. */
 function boot(lane: Lane, cpu: u32): void {
   const kernel = KERNEL(lane);
-  if (lane.views > 1 && !kernel.copied) {
+  if (lane.views == 1) return;
+  if (!kernel.copied) {
     takeCopies(lane);
-    copyTables(lane);
+    for (let other: u32 = 0; other < lane.cpus; other++) if (NODE_OF_CPU(lane, other)) emptyTlbs(lane, other);
   }
   for (let view: u32 = 0; view < lane.views; view++) {
-    if (view == kernel.home || lane.views == 1) continue;
+    if (view == kernel.home) continue;
     const bytes = kernel.bootBytes / (lane.views - 1);
     copied(lane, cpu, kernel.home, view, bytes);
     cleanedLines(lane, cpu, bytes >> 6);
@@ -149,42 +172,22 @@ function replaceRoot(lane: Lane, cpu: u32): void {
   KERNEL(lane).changed = true;
 }
 
-function flushAsid(lane: Lane, cpu: u32, context: u64): void {
-  count(lane, cpu, Stat.MaintenanceTlbiAside1is, 1, Cost.TlbiBroadcast);
-  barriers(lane, cpu, 1, 2);
-  for (let other: u32 = 0; other < lane.cpus; other++) {
-    invalidateOn(lane, BLOCK(lane, other), Invalidation.TlbiAsid, context, 0, 0);
-  }
-  KERNEL(lane).changed = true;
-}
-
-/** New kernel pages; an entry of the root is written through the fixmap, whose page is flushed (set_swapper_pgd). */
-function kmap(lane: Lane, cpu: u32, va: u64, pages: u64): void {
-  const shift = lane.stage1.pageShift;
-  const top = lane.stage1.pageShift + (lane.stage1.depth - 1) * lane.stage1.indexBits;
-  for (let from = va; from < va + (pages << shift); from = ((from >> top) + 1) << top) {
-    if (findPage(lane, kernelContext(lane), from, 0)) continue;
-    const before = load<u64>(BLOCK(lane, cpu) + Stat.MaintenanceSync_Store * 8);
-    mapKernel(lane, cpu, from, 1, PA_UNKNOWN);
-    const written = load<u64>(BLOCK(lane, cpu) + Stat.MaintenanceSync_Store * 8) != before;
-    if (lane.views == 1 || written) fixmapFlush(lane, cpu);
-  }
-  mapKernel(lane, cpu, va, pages, PA_UNKNOWN);
-}
-
-/** The fixmap page that was used for a store is unmapped. */
-function fixmapFlush(lane: Lane, cpu: u32): void {
-  tableStores(lane, cpu, NODE_OF_CPU(lane, cpu), 2);
-  count(lane, cpu, Stat.MaintenanceTlbiVaale1is, 1, Cost.TlbiBroadcast);
-  barriers(lane, cpu, 1, 2);
+/** Modules are not replicated; they are protected once loaded. */
+function moduleLoad(lane: Lane, cpu: u32, va: u64, text: u64, rodata: u64, data: u64): void {
+  addModule(lane, cpu, va, text, rodata, data, false);
+  const textPages = pagesOf(lane, text);
+  const rodataPages = pagesOf(lane, rodata);
+  if (textPages) setMemory(lane, cpu, va, textPages, READ_EXECUTE);
+  if (rodataPages) setMemory(lane, cpu, va + (textPages << lane.stage1.pageShift), rodataPages, READ);
 }
 
 /** Pages of the image (free_initmem) are unmapped in the kernel's own tables alone, unless the option mends that. */
 function kunmap(lane: Lane, cpu: u32, va: u64, pages: u64, area: u32): void {
   const kernel = KERNEL(lane);
-  const masterOnly = area == Area.Image && !HAS_OPTION(kernel, Option.SyncImageUnmap);
+  const isMended = HAS_OPTION(kernel, Option.SyncImageUnmap) && !HAS_FAULT(kernel, Fault.FreeInitMasterOnly);
+  const masterOnly = area == Area.Image && !isMended;
   unmapKernel(lane, cpu, va, pages, masterOnly ? 1 : lane.views);
-  flushArm(lane, cpu, kernelContext(lane), va, pages);
+  flushKernelArm(lane, cpu, va, pages);
 }
 
 /** set_memory_* and mark_rodata_ro: init_mm's own tables alone, unless the option protects the copies too. */
@@ -193,7 +196,7 @@ function setMemory(lane: Lane, cpu: u32, va: u64, pages: u64, protection: u64): 
   const views = isPerView(lane, va, 0) && HAS_OPTION(kernel, Option.RoProtect) ? lane.views : 1;
   for (let view: u32 = 0; view < views; view++) protectKernel(lane, cpu, va, pages, protection, view);
   if (HAS_FAULT(kernel, Fault.SkipSetMemoryTlbi)) return;
-  flushArm(lane, cpu, kernelContext(lane), va, pages);
+  flushKernelArm(lane, cpu, va, pages);
 }
 
 function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u64, stride: u64): void {
@@ -207,7 +210,12 @@ function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u6
     barriers(lane, cpu, 1, 2);
     return;
   }
-  if (method == Method.StopMachine) interrupt(lane, cpu, Stat.MaintenanceIpiStop_Machine, 0, true);
+  if (method == Method.StopMachine) {
+    interrupt(lane, cpu, Stat.MaintenanceIpiStop_Machine, 0, true);
+    for (let other: u32 = 0; other < lane.cpus; other++) {
+      if (other != cpu && load<u8>(KERNEL(lane).online + other)) barriers(lane, other, 1, 0);
+    }
+  }
   for (let i: u64 = 0; i < sites; i++) patchOne(lane, cpu, va + i * stride, bytes);
 }
 
@@ -217,7 +225,7 @@ function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u6
  */
 function patchOne(lane: Lane, cpu: u32, va: u64, bytes: u64): void {
   const kernel = KERNEL(lane);
-  fixmapFlush(lane, cpu);
+  throughFixmap(lane, cpu);
   writeText(lane, cpu, va, bytes);
   const places = placesOf(lane, va);
   const away: u32 = places > 1 && NODE_OF_CPU(lane, cpu) != kernel.home ? 1 : 0;

@@ -2,15 +2,15 @@
 
 import { Check, Fault, Lane, Level, Option, Part, System, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR } from '../memory/tables';
-import { addressOf, isLeaf, isPresent, isWritable } from '../paging/descriptor';
+import { addressOf, isExecutable, isLeaf, isPresent, isWritable } from '../paging/descriptor';
 import { findPage, SIZE } from '../paging/map';
-import { rootSlot } from '../paging/space';
+import { IS_UPPER, rootSlot } from '../paging/space';
 import { ENTRY_AT, SHIFT_AT } from '../paging/stage';
 import { COPY, copyAt, divergentView, frameIn } from '../replica/copies';
 import { isPerView, rootViews, VIEW_OF } from '../replica/views';
 import { ARRAY, LEVEL } from '../tlb/hierarchy';
 import { ENTRY_BYTES } from '../tlb/set';
-import { shadowOf } from '../tlb/shadow';
+import { endCheck, renew, shadowOf } from '../tlb/shadow';
 import { CACHE, CACHE_ENTRY_BYTES, IPA_CACHE, NEXT, STAGE1_CACHES } from '../tlb/walkcache';
 import { contextOf } from './common';
 import { HAS_FAULT, HAS_OPTION, Kernel, KERNEL, PART, violated } from './kernel';
@@ -29,9 +29,7 @@ export function checkAll(lane: Lane): void {
     checkTlbs(lane, cpu);
     checkWalkCaches(lane, cpu);
   }
-  if (!lane.unsyncedVa) return;
-  violated(lane, Check.Livelock, lane.unsyncedVa, KERNEL(lane).cpu);
-  lane.unsyncedVa = 0;
+  endCheck(lane);
 }
 
 /** G4: every copy has the same bytes. */
@@ -42,33 +40,39 @@ function checkCopies(lane: Lane): void {
   }
 }
 
-/** G4 and G7: all views map the image alike, each to its own bytes; text and read-only data cannot be written. */
+/** G4 and G7: all views map the image and modules alike, each to its own bytes; text and read-only data of the image cannot be written. */
 function checkImage(lane: Lane): void {
   const kernel = KERNEL(lane);
-  const context = kernelContext(lane);
   for (let i: u32 = 0; i < kernel.partCount; i++) {
     const part = PART(kernel, i);
-    const end = part.va + part.bytes;
-    let va = part.va;
-    while (va < end) {
-      let step: u64 = u64.MAX_VALUE;
-      let present = false;
-      for (let view: u32 = 0; view < lane.views; view++) {
-        const page = findPage(lane, context, va, view);
-        const shift = page ? SIZE(lane, page.size).shift : lane.stage1.pageShift;
-        step = min(step, (<u64>1) << shift);
-        if (view == 0) present = page != null;
-        else if (present != (page != null)) violated(lane, Check.Divergence, va, kernel.cpu);
-        if (!page) continue;
-        const leaf = load<u64>(page.leaf);
-        if (part.kind <= <u32>Part.Rodata && isWritable(lane.stage1, leaf))
-          violated(lane, Check.Writable, va, kernel.cpu);
-        if (frameAt(lane, leaf, page.size, va) != expectedFrame(lane, kernel, va, view)) {
-          violated(lane, Check.Divergence, va, kernel.cpu);
-        }
-      }
-      va = (va | (step - 1)) + 1;
+    checkStretch(lane, part.va, part.va + part.bytes, part.kind <= <u32>Part.Rodata);
+  }
+  let module = kernel.modules;
+  while (module) {
+    if (module.live) checkStretch(lane, module.va, module.va + (module.pages << lane.stage1.pageShift), false);
+    module = module.next;
+  }
+}
+
+function checkStretch(lane: Lane, from: u64, end: u64, isReadOnly: bool): void {
+  const kernel = KERNEL(lane);
+  const context = kernelContext(lane);
+  for (let va = from; va < end;) {
+    let step: u64 = u64.MAX_VALUE;
+    let present = false;
+    for (let view: u32 = 0; view < lane.views; view++) {
+      const page = findPage(lane, context, va, view);
+      const shift = page ? SIZE(lane, page.size).shift : lane.stage1.pageShift;
+      step = min(step, (<u64>1) << shift);
+      if (view == 0) present = page != null;
+      else if (present != (page != null)) violated(lane, Check.Divergence, va, kernel.cpu);
+      if (!page) continue;
+      const leaf = load<u64>(page.leaf);
+      const pa = frameAt(lane, leaf, page.size, va);
+      if (isReadOnly && isWritable(lane.stage1, leaf)) violated(lane, Check.Writable, va, kernel.cpu);
+      if (present && pa != expectedFrame(lane, kernel, va, view)) violated(lane, Check.Divergence, va, kernel.cpu);
     }
+    va = (va | (step - 1)) + 1;
   }
 }
 
@@ -87,12 +91,11 @@ function expectedFrame(lane: Lane, kernel: Kernel, va: u64, view: u32): u64 {
   return page ? frameAt(lane, load<u64>(page.leaf), page.size, va) : 0;
 }
 
-/** Roots agree in what is not replicated: user halves (x86), and the kernel's half outside the window. */
+/** Tables agree in what is not replicated: the user's halves (x86), and the kernel's half outside the window. */
 function checkRoots(lane: Lane): void {
   if (lane.views == 1) return;
-  const kernel = KERNEL(lane);
   checkRoot(lane, kernelContext(lane), u64.MAX_VALUE);
-  let mm = kernel.mms;
+  let mm = KERNEL(lane).mms;
   while (mm) {
     if (mm.live) checkRoot(lane, contextOf(mm), 0);
     mm = mm.next;
@@ -104,18 +107,39 @@ function checkRoot(lane: Lane, context: u64, half: u64): void {
   const height = stage.depth - 1;
   const first = load<u64>(rootSlot(lane, context, half, 0));
   if (!first) return;
-  const canonical = half ? ~(((<u64>1) << (SHIFT_AT(stage, height) + stage.rootBits)) - 1) : 0;
+  const from = half ? ~(((<u64>1) << (SHIFT_AT(stage, height) + stage.rootBits)) - 1) : 0;
   for (let view: u32 = 1; view < rootViews(lane, half); view++) {
     const own = load<u64>(rootSlot(lane, context, half, view));
-    if (!own) continue;
-    for (let i: u64 = 0; i >> stage.rootBits == 0; i++) {
-      const va = canonical | (i << SHIFT_AT(stage, height));
-      if (isPerView(lane, va, height)) continue;
-      const a = load<u64>(DESCRIPTOR(lane.tables, first - 1 + i * 8));
-      const b = load<u64>(DESCRIPTOR(lane.tables, own - 1 + i * 8));
-      if (a != b) violated(lane, Check.RootSync, va, KERNEL(lane).cpu);
-    }
+    if (own) checkTable(lane, first - 1, own - 1, from, height);
   }
+}
+
+/** View 0's table of `height` for the addresses from `from` on, against another view's. */
+function checkTable(lane: Lane, first: u64, own: u64, from: u64, height: u32): void {
+  const stage = lane.stage1;
+  const bits = height == stage.depth - 1 ? stage.rootBits : stage.indexBits;
+  for (let i: u64 = 0; i >> bits == 0; i++) {
+    const a = load<u64>(DESCRIPTOR(lane.tables, first + i * 8));
+    const b = load<u64>(DESCRIPTOR(lane.tables, own + i * 8));
+    if (a == b) continue;
+    const va = from | (i << SHIFT_AT(stage, height));
+    const hasFirst = isPresent(stage, a, height);
+    const hasOwn = isPresent(stage, b, height);
+    if (isPerView(lane, va, height)) {
+      // Leaves of the window are checked by what they map (checkStretch).
+      if (!hasFirst || !hasOwn || isLeaf(stage, a, height) || isLeaf(stage, b, height)) continue;
+      checkTable(lane, addressOf(stage, a, height), addressOf(stage, b, height), va, height - 1);
+    } else violated(lane, howTheyDiffer(lane, va, hasFirst, hasOwn), va, KERNEL(lane).cpu);
+  }
+}
+
+/**
+ * G2: an entry that the kernel has taken from its own root leads to what it freed. A user's entry that a root lacks makes CPUs of that view
+ * fault for ever, because the fault handler finds it in the kernel's own. Else the roots just disagree.
+ */
+function howTheyDiffer(lane: Lane, va: u64, hasFirst: bool, hasOwn: bool): Check {
+  if (!hasFirst) return Check.UseAfterFree;
+  return hasOwn || IS_UPPER(lane, va) ? Check.RootSync : Check.Livelock;
 }
 
 /** Roots that differ must not be declared common to CPUs that share TLB entries. */
@@ -158,15 +182,26 @@ function checkTlbs(lane: Lane, cpu: u32): void {
 function checkEntry(lane: Lane, cpu: u32, tag: u64, meta: u64): void {
   const shadow = shadowOf(lane, cpu, tag, meta);
   if (!shadow) return;
-  const va = tag << (meta & SHIFT_BITS);
-  const view = VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va);
-  const page = findPage(lane, meta & ~LOW_BYTE, va, view);
-  if (page) {
-    const leaf = load<u64>(page.leaf);
-    const same = frameAt(lane, leaf, page.size, va) == shadow.pa;
-    if (same && (!shadow.writable || isWritable(lane.stage1, leaf))) return;
+  const stage = lane.stage1;
+  const bytes = (<u64>1) << (meta & SHIFT_BITS);
+  const from = tag << (meta & SHIFT_BITS);
+  const view = VIEW_OF(lane, NODE_OF_CPU(lane, cpu), from);
+  for (let offset: u64 = 0; offset < bytes;) {
+    const va = from + offset;
+    const page = findPage(lane, meta & ~LOW_BYTE, va, view);
+    const leaf = page ? load<u64>(page.leaf) : 0;
+    const isSame =
+      page != null &&
+      frameAt(lane, leaf, page.size, va) == shadow.pa + offset &&
+      (!shadow.writable || isWritable(stage, leaf)) &&
+      (!shadow.executable || isExecutable(stage, leaf));
+    if (!isSame || !page) {
+      violated(lane, Check.Stale, va, cpu);
+      return;
+    }
+    offset += (<u64>1) << SIZE(lane, page.size).shift;
   }
-  violated(lane, Check.Stale, va, cpu);
+  renew(shadow);
 }
 
 /** G2: a walk cache leads to tables that are still in the tree. */

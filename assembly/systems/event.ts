@@ -12,7 +12,7 @@ import { newShadows } from '../tlb/shadow';
 import { checkAll } from './check';
 import { addPart, bootImage, copyBytes } from './image';
 import { KERNEL, newKernel, Violation } from './kernel';
-import { pairsOf } from './common';
+import { pairs } from './common';
 import { BLOCK, kernelContext, syncedStores } from './operations';
 import { x86Event } from './x86';
 
@@ -25,6 +25,9 @@ export function setSystem(lane: Lane, system: System, replicate: bool, options: 
   lane.subtreeNode = -1;
   lane.sharedKernel = true;
   lane.checks = checks;
+  // No window until an image is there: from above all addresses to below them.
+  lane.windowFrom = u64.MAX_VALUE;
+  lane.windowLast = 0;
   if (checks) lane.shadows = changetype<usize>(newShadows());
   lane.costs = allocate(Cost.Count * 4);
   lane.kernel = changetype<usize>(newKernel(lane, system, options, faults));
@@ -65,6 +68,7 @@ export function expandEvent(
   const kernel = KERNEL(lane);
   kernel.record = record;
   kernel.cpu = cpu;
+  lane.syncStores = 0;
   if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b, c);
   else armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.checks) checkAll(lane);
@@ -116,8 +120,8 @@ export function importKernelRoot(lane: Lane, pa: u64, va: u64): void {
  */
 export function followStore(lane: Lane, cpu: u32, pa: u64, value: u64): void {
   const change = storeEntry(lane, NODE_OF_CPU(lane, cpu), pa, value);
-  lane.syncStores += change.synced;
-  syncedStores(lane, cpu, pairsOf(lane));
+  lane.syncStores = change.synced;
+  syncedStores(lane, cpu, pairs(KERNEL(lane)));
   if (!change.any) return;
   ADD(BLOCK(lane, cpu), Stat.WalkRemaps, 1);
   const instruction = change.tables ? Invalidation.TlbiVaAnyAsid : Invalidation.TlbiVaAnyAsidLast;

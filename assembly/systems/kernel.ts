@@ -11,6 +11,8 @@ export class Mm {
   number: u64;
   asid: u32;
   live: bool;
+  /** u64[views]: with KPTI on x86 the second page of each root, the user's; 0: none. */
+  userRoots: usize;
 }
 
 /** One part of the kernel image. */
@@ -87,6 +89,8 @@ export function newKernel(lane: Lane, system: System, options: u32, faults: u32)
   kernel.copyShift = 21;
   kernel.parts = allocate(MAX_PARTS * offsetof<ImagePart>());
   kernel.cpuMm = allocate(lane.cpus * 8);
+  // No address space until an event names one.
+  memory.fill(kernel.cpuMm, 0xff, lane.cpus * 8);
   kernel.cpuAsid = allocate(lane.cpus * 4);
   kernel.online = allocate(lane.cpus);
   memory.fill(kernel.online, 1, lane.cpus);
@@ -120,7 +124,8 @@ export function findMm(kernel: Kernel, number: u64): Mm | null {
 }
 
 /** An address space of that number and ASID, made where there is none; records of those that are gone are used again. */
-export function openMm(kernel: Kernel, number: u64, asid: u32): Mm {
+export function openMm(lane: Lane, number: u64, asid: u32): Mm {
+  const kernel = KERNEL(lane);
   const known = findMm(kernel, number);
   if (known) return known;
   let mm = kernel.mms;
@@ -128,6 +133,7 @@ export function openMm(kernel: Kernel, number: u64, asid: u32): Mm {
   if (!mm) {
     mm = changetype<Mm>(allocate(offsetof<Mm>()));
     mm.next = kernel.mms;
+    mm.userRoots = allocate(lane.views * 8);
     kernel.mms = mm;
   }
   mm.number = number;

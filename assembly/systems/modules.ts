@@ -2,8 +2,8 @@
 
 import { Lane, PA_UNKNOWN } from '../layout';
 import { allocate } from '../memory/arena';
-import { addressOf, withAddress } from '../paging/descriptor';
-import { findPage, SIZE } from '../paging/map';
+import { withAddress } from '../paging/descriptor';
+import { findPage } from '../paging/map';
 import { Copy, frameIn } from '../replica/copies';
 import { mapKernel, unmapKernel } from './common';
 import { copyPart, takeMemory } from './image';
@@ -24,7 +24,7 @@ export class Module {
 /** The node that has the pages of modules. */
 const MODULE_NODE: u32 = 0;
 
-function pagesOf(lane: Lane, bytes: u64): u64 {
+export function pagesOf(lane: Lane, bytes: u64): u64 {
   return (bytes + ((<u64>1) << lane.stage1.pageShift) - 1) >> lane.stage1.pageShift;
 }
 
@@ -36,7 +36,7 @@ export function addModule(lane: Lane, cpu: u32, va: u64, text: u64, rodata: u64,
   const pages = textPages + rodataPages + pagesOf(lane, data);
   const known = findPage(lane, kernelContext(lane), va, 0);
   const pa = known ? PA_UNKNOWN : takeMemory(lane, MODULE_NODE, va, pages << shift, 0);
-  mapKernel(lane, cpu, va, pages, pa);
+  mapKernel(lane, cpu, va, pages << shift, 0, pa);
   const module = newModule(lane);
   module.va = va;
   module.pages = pages;
@@ -68,15 +68,16 @@ function replicatePart(lane: Lane, cpu: u32, va: u64, pages: u64, pa: u64): Copy
   return copy;
 }
 
-/** Unmaps a module from every view and frees its copies; the flush is the lazy one of vmap, not part of it. */
-export function removeModule(lane: Lane, cpu: u32, va: u64): void {
+/** Unmaps a module from every view and frees its copies; returns its pages, 0 when there is no such module. */
+export function removeModule(lane: Lane, cpu: u32, va: u64): u64 {
   let module = KERNEL(lane).modules;
   while (module && !(module.live && module.va == va)) module = module.next;
-  if (!module) return;
+  if (!module) return 0;
   module.live = false;
   if (module.text) module.text!.live = false;
   if (module.rodata) module.rodata!.live = false;
   unmapKernel(lane, cpu, va, module.pages, lane.views);
+  return module.pages;
 }
 
 function newModule(lane: Lane): Module {

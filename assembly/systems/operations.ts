@@ -53,15 +53,16 @@ export function tableStores(lane: Lane, cpu: u32, node: u32, n: u64): void {
   spend(lane, cpu, n * (1 + farther(lane, cpu, node)));
 }
 
-/** Stores to further copies of a descriptor, as tables/views counted them since the last call: each is on another node. */
+/** Stores to further copies of a descriptor, as paging/map.ts counted them since the last call: alike many in each view. */
 export function syncedStores(lane: Lane, cpu: u32, factor: u32): void {
   const n = <u64>lane.syncStores * factor;
   lane.syncStores = 0;
   if (!n) return;
   ADD(BLOCK(lane, cpu), Stat.MaintenanceSync_Store, n);
   ADD(BLOCK(lane, cpu), Stat.MaintenanceTable_Store, n);
-  const other = NODE_OF_CPU(lane, cpu) ? 0 : 1;
-  spend(lane, cpu, n * (1 + farther(lane, cpu, other)));
+  let distance: u64 = 0;
+  for (let view: u32 = 0; view < lane.views; view++) distance += farther(lane, cpu, view);
+  spend(lane, cpu, n + (n * distance) / (lane.views - 1));
 }
 
 /** Copies bytes from one node's memory to another's. */
@@ -118,37 +119,72 @@ export function kernelContext(lane: Lane): u64 {
   return GLOBAL_CONTEXT(CONTEXT(1, 0, 0));
 }
 
-/** x86: removes pages from the TLBs of every CPU in question, one by one or, if they are many, all at once; with IPIs. */
-export function flushX86(lane: Lane, cpu: u32, context: u64, from: u64, pages: u64, mm: u64, everyone: bool): void {
+/** A CPU loses its TLBs: it was switched off. */
+export function emptyTlbs(lane: Lane, cpu: u32): void {
+  invalidateOn(lane, BLOCK(lane, cpu), Invalidation.InvpcidAll, CONTEXT(0, 0, 0), 0, 0);
+  KERNEL(lane).changed = true;
+}
+
+/** Everything of an address space but global pages leaves all TLBs, at nobody's cost: its ASID gets another owner. */
+export function forgetContext(lane: Lane, context: u64): void {
+  for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
+    invalidateOn(lane, BLOCK(lane, cpu), Invalidation.InvpcidContext, context, 0, 0);
+  }
+  KERNEL(lane).changed = true;
+}
+
+/** x86: removes kernel pages from the TLBs of all CPUs that are online, one by one or, if they are many, all at once (flush_tlb_kernel_range). */
+export function flushKernelX86(lane: Lane, cpu: u32, from: u64, pages: u64): void {
+  if (pages > X86_PAGES) {
+    flushAllX86(lane, cpu, true);
+    return;
+  }
   const kernel = KERNEL(lane);
-  interrupt(lane, cpu, Stat.MaintenanceIpiShootdown, mm, everyone);
   const last = from + (pages << lane.stage1.pageShift) - 1;
-  const all = pages > X86_PAGES;
-  const isKernel = everyone;
+  interrupt(lane, cpu, Stat.MaintenanceIpiShootdown, 0, true);
   for (let other: u32 = 0; other < lane.cpus; other++) {
-    if (other != cpu && !isTarget(kernel, cpu, other, mm, everyone)) continue;
-    // Kernel pages leave with the walk-cache entries of whatever address space the CPU is in.
-    const own = isKernel ? CONTEXT(0, load<u32>(kernel.cpuAsid + other * 4), 0) : context;
-    if (!all) {
-      count(lane, other, Stat.MaintenanceTlbiInvlpg, pages, Cost.Invlpg);
-      invalidateOn(lane, BLOCK(lane, other), Invalidation.Invlpg, own, from, last);
-    } else if (isKernel) {
-      count(lane, other, Stat.MaintenanceTlbiGlobal, 1, Cost.GlobalFlush);
-      invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidAll, context, 0, 0);
-    } else {
-      count(lane, other, Stat.MaintenanceTlbiCr3, 1, Cost.RootWriteFlush);
-      invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidContext, context, 0, 0);
-    }
+    if (other != cpu && !isTarget(kernel, cpu, other, 0, true)) continue;
+    const block = BLOCK(lane, other);
+    count(lane, other, Stat.MaintenanceTlbiInvlpg, pages, Cost.Invlpg);
+    // The walk-cache entries of whatever address space the CPU is in leave too.
+    invalidateOn(lane, block, Invalidation.Invlpg, CONTEXT(0, load<u32>(kernel.cpuAsid + other * 4), 0), from, last);
+    // Pages that are not global may be known under other PCIDs, which the CPU marks for a flush at their next use.
+    if (!lane.globalKernel) invalidateOn(lane, block, Invalidation.TlbiVaAnyAsid, kernelContext(lane), from, last);
   }
   kernel.changed = true;
 }
 
-/** x86: everything, global pages included, on every CPU (flush_tlb_all). */
-export function flushAllX86(lane: Lane, cpu: u32): void {
+/**
+ * x86: removes an address space's pages from the TLBs of this CPU and of those that run it (flush_tlb_mm_range). The others flush what they
+ * have left of it when they return to it; here that leaves at once.
+ */
+export function flushUserX86(lane: Lane, cpu: u32, mm: u64, context: u64, from: u64, pages: u64): void {
+  const kernel = KERNEL(lane);
+  const last = from + (pages << lane.stage1.pageShift) - 1;
+  interrupt(lane, cpu, Stat.MaintenanceIpiShootdown, mm, false);
+  for (let other: u32 = 0; other < lane.cpus; other++) {
+    const runs = other == cpu || isTarget(kernel, cpu, other, mm, false);
+    if (runs && pages <= X86_PAGES) {
+      count(lane, other, Stat.MaintenanceTlbiInvlpg, pages, Cost.Invlpg);
+      invalidateOn(lane, BLOCK(lane, other), Invalidation.Invlpg, context, from, last);
+      continue;
+    }
+    if (runs) count(lane, other, Stat.MaintenanceTlbiCr3, 1, Cost.RootWriteFlush);
+    invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidContext, context, 0, 0);
+  }
+  kernel.changed = true;
+}
+
+/** x86: everything on every CPU, global pages included (flush_tlb_all); without them it is a mere reload of CR3. */
+export function flushAllX86(lane: Lane, cpu: u32, global: bool): void {
   const kernel = KERNEL(lane);
   interrupt(lane, cpu, Stat.MaintenanceIpiShootdown, 0, true);
   for (let other: u32 = 0; other < lane.cpus; other++) {
     if (other != cpu && !isTarget(kernel, cpu, other, 0, true)) continue;
+    if (!global) {
+      flushLocalX86(lane, other);
+      continue;
+    }
     count(lane, other, Stat.MaintenanceTlbiGlobal, 1, Cost.GlobalFlush);
     invalidateOn(lane, BLOCK(lane, other), Invalidation.InvpcidAll, CONTEXT(1, 0, 0), 0, 0);
   }
@@ -162,16 +198,41 @@ export function flushLocalX86(lane: Lane, cpu: u32): void {
   KERNEL(lane).changed = true;
 }
 
-/** Arm: DSB ISHST, TLBI VAALE1IS for each page (VMALLE1IS when they are many), DSB ISH, ISB: no interrupts. */
-export function flushArm(lane: Lane, cpu: u32, context: u64, from: u64, pages: u64): void {
-  const all = pages > ARM_PAGES;
-  const last = from + (pages << lane.stage1.pageShift) - 1;
-  if (all) count(lane, cpu, Stat.MaintenanceTlbiVmalle1is, 1, Cost.TlbiBroadcast);
-  else count(lane, cpu, Stat.MaintenanceTlbiVaale1is, pages, Cost.TlbiBroadcast);
+/** Arm: DSB ISHST, one TLBI for each page or a single one, DSB ISH, ISB; it reaches all CPUs without interrupts. */
+function broadcast(lane: Lane, cpu: u32, stat: Stat, n: u64, instruction: Invalidation, context: u64, from: u64): void {
+  count(lane, cpu, stat, n, Cost.TlbiBroadcast);
   barriers(lane, cpu, 1, 2);
-  const instruction = all ? Invalidation.TlbiVm : Invalidation.TlbiVaAnyAsidLast;
+  const last = from + (n << lane.stage1.pageShift) - 1;
   for (let other: u32 = 0; other < lane.cpus; other++) {
     invalidateOn(lane, BLOCK(lane, other), instruction, context, from, last);
   }
   KERNEL(lane).changed = true;
+}
+
+/** Arm: kernel pages leave all TLBs: VAALE1IS for each, VMALLE1IS when they are many (flush_tlb_kernel_range). */
+export function flushKernelArm(lane: Lane, cpu: u32, from: u64, pages: u64): void {
+  const context = kernelContext(lane);
+  if (pages > ARM_PAGES) {
+    broadcast(lane, cpu, Stat.MaintenanceTlbiVmalle1is, 1, Invalidation.TlbiVm, context, 0);
+  } else {
+    broadcast(lane, cpu, Stat.MaintenanceTlbiVaale1is, pages, Invalidation.TlbiVaAnyAsidLast, context, from);
+  }
+}
+
+/** Arm: pages of an address space leave all TLBs: VALE1IS for each, ASIDE1IS when they are many (flush_tlb_range). */
+export function flushUserArm(lane: Lane, cpu: u32, context: u64, from: u64, pages: u64): void {
+  if (pages > ARM_PAGES) flushAsidArm(lane, cpu, context);
+  else broadcast(lane, cpu, Stat.MaintenanceTlbiVale1is, pages, Invalidation.TlbiVaLast, context, from);
+}
+
+/** Arm: an address space leaves all TLBs and walk caches (flush_tlb_mm). */
+export function flushAsidArm(lane: Lane, cpu: u32, context: u64): void {
+  broadcast(lane, cpu, Stat.MaintenanceTlbiAside1is, 1, Invalidation.TlbiAsid, context, 0);
+}
+
+/** Arm: the page of the fixmap through which something read-only was written is mapped and unmapped again. */
+export function throughFixmap(lane: Lane, cpu: u32): void {
+  tableStores(lane, cpu, NODE_OF_CPU(lane, cpu), 2);
+  count(lane, cpu, Stat.MaintenanceTlbiVaale1is, 1, Cost.TlbiBroadcast);
+  barriers(lane, cpu, 1, 2);
 }

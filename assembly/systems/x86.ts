@@ -11,26 +11,34 @@ import {
   createMm,
   destroyMm,
   mapKernel,
+  mapUser,
   placesOf,
+  protectUser,
   unmapKernel,
   unmapUser,
   writeText,
 } from './common';
-import { copyTables, takeCopies } from './image';
-import { addModule, removeModule } from './modules';
-import { Event, Method } from './events';
+import { takeCopies } from './image';
+import { addModule, pagesOf, removeModule } from './modules';
+import { Area, Event, Method } from './events';
 import { findMm, HAS_FAULT, HAS_OPTION, KERNEL } from './kernel';
 import {
   copied,
+  emptyTlbs,
   flushAllX86,
+  flushKernelX86,
   flushLocalX86,
-  flushX86,
+  flushUserX86,
   interrupt,
-  kernelContext,
   rootWrites,
   tableStores,
 } from './operations';
 import { protectKernel } from './protect';
+
+/** More pages than any flush removes one by one. */
+const ALL_PAGES: u64 = (<u64>1) << 32;
+const READ: u64 = 1;
+const READ_EXECUTE: u64 = 5;
 
 /** Expands one event; operands as in traces/events.ts. */
 export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64, c: u64): void {
@@ -41,14 +49,17 @@ export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       break;
     case Event.CpuUp:
     case Event.CpuResume:
-      // start_secondary: CR3 of the node's table, then a local flush.
       store<u8>(kernel.online + <u32>va, 1);
+      rootWrites(lane, <u32>va, 1, false);
+      // start_secondary: CR3 of the node's table over the one it came up with, then a local flush.
+      if (lane.views == 1) break;
       rootWrites(lane, <u32>va, 1, false);
       flushLocalX86(lane, <u32>va);
       break;
     case Event.CpuDown:
     case Event.CpuSuspend:
       store<u8>(kernel.online + <u32>va, 0);
+      emptyTlbs(lane, <u32>va);
       break;
     case Event.CtxSwitch:
       store<u64>(kernel.cpuMm + cpu * 8, va);
@@ -65,7 +76,7 @@ export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       createMm(lane, cpu, va, <u32>arg);
       break;
     case Event.MmDestroy:
-      destroyMm(lane, cpu, va);
+      destroyMm(lane, va);
       break;
     case Event.UserPudAlloc: {
       const mm = findMm(kernel, arg);
@@ -75,28 +86,36 @@ export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
     case Event.UserPudFree: {
       const mm = findMm(kernel, arg);
       // The table is freed behind the gather's flush, whose IPI reaches lazy CPUs too.
-      if (mm && clearTop(lane, cpu, mm, va)) flushX86(lane, cpu, contextOf(mm), va, u64.MAX_VALUE >> 13, arg, false);
+      if (mm && clearTop(lane, cpu, mm, va)) flushUserX86(lane, cpu, arg, contextOf(mm), va, ALL_PAGES);
+      break;
+    }
+    case Event.UserMap: {
+      const mm = findMm(kernel, a);
+      if (mm) mapUser(lane, cpu, mm, va, arg, b);
       break;
     }
     case Event.UserUnmap: {
       const mm = findMm(kernel, a);
       if (!mm) break;
-      tableStores(lane, cpu, NODE_OF_CPU(lane, cpu), unmapUser(lane, mm, va, arg));
-      flushX86(lane, cpu, contextOf(mm), va, arg, a, false);
+      unmapUser(lane, cpu, mm, va, arg);
+      flushUserX86(lane, cpu, a, contextOf(mm), va, arg);
       break;
     }
     case Event.UserProt: {
       const mm = findMm(kernel, a);
-      if (mm) flushX86(lane, cpu, contextOf(mm), va, arg, a, false);
+      if (!mm) break;
+      protectUser(lane, cpu, mm, va, arg, b);
+      flushUserX86(lane, cpu, a, contextOf(mm), va, arg);
       break;
     }
     case Event.Kmap:
-      mapKernel(lane, cpu, va, (arg * a) >> lane.stage1.pageShift, PA_UNKNOWN);
+      mapKernel(lane, cpu, va, arg * a, a, PA_UNKNOWN);
       break;
     case Event.Kunmap: {
-      const pages = (arg * a) >> lane.stage1.pageShift;
-      unmapKernel(lane, cpu, va, pages, lane.views);
-      flushX86(lane, cpu, kernelContext(lane), va, pages, 0, true);
+      const pages = pagesOf(lane, arg * a);
+      const one = b == Area.Image && HAS_FAULT(kernel, Fault.FreeInitMasterOnly);
+      unmapKernel(lane, cpu, va, pages, one ? 1 : lane.views);
+      flushKernelX86(lane, cpu, va, pages);
       break;
     }
     case Event.SetMemory:
@@ -108,40 +127,32 @@ export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
     case Event.ModuleLoad:
       moduleLoad(lane, cpu, va, arg, a, b);
       break;
-    case Event.ModuleUnload:
-      removeModule(lane, cpu, va);
+    case Event.ModuleUnload: {
+      // vfree flushes at once what could be executed.
+      const pages = removeModule(lane, cpu, va);
+      if (pages) flushKernelX86(lane, cpu, va, pages);
       break;
+    }
     case Event.BpfLoad:
       // Its pages are not replicated, but mapped and protected in the tables of every view.
-      mapKernel(lane, cpu, va, pagesOf(lane, arg), PA_UNKNOWN);
+      mapKernel(lane, cpu, va, arg, 0, PA_UNKNOWN);
       setMemory(lane, cpu, va, pagesOf(lane, arg), READ_EXECUTE);
       break;
   }
 }
 
-const READ_EXECUTE: u64 = 5;
-
-function pagesOf(lane: Lane, bytes: u64): u64 {
-  return (bytes + ((<u64>1) << lane.stage1.pageShift) - 1) >> lane.stage1.pageShift;
-}
-
 /** numa_replicate_kernel: text and tables, then read-only data and a flush of everything, which drops the global entries of before. */
 function boot(lane: Lane, cpu: u32): void {
   const kernel = KERNEL(lane);
-  if (lane.views > 1) {
-    if (!kernel.copied) {
-      takeCopies(lane);
-      copyTables(lane);
-    }
-    for (let view: u32 = 0; view < lane.views; view++) {
-      if (view != kernel.home) copied(lane, cpu, kernel.home, view, kernel.bootBytes / (lane.views - 1));
-    }
-    tableStores(lane, cpu, NODE_OF_CPU(lane, cpu), kernel.bootStores);
-    rootWrites(lane, cpu, 1, false);
-    flushLocalX86(lane, cpu);
-    if (HAS_FAULT(kernel, Fault.SkipGlobalFlush)) return;
-    flushAllX86(lane, cpu);
+  if (lane.views == 1) return;
+  if (!kernel.copied) takeCopies(lane);
+  for (let view: u32 = 0; view < lane.views; view++) {
+    if (view != kernel.home) copied(lane, cpu, kernel.home, view, kernel.bootBytes / (lane.views - 1));
   }
+  tableStores(lane, cpu, NODE_OF_CPU(lane, cpu), kernel.bootStores);
+  rootWrites(lane, cpu, 1, false);
+  flushLocalX86(lane, cpu);
+  flushAllX86(lane, cpu, !HAS_FAULT(kernel, Fault.SkipGlobalFlush));
 }
 
 /**
@@ -149,12 +160,10 @@ function boot(lane: Lane, cpu: u32): void {
  * (change_page_attr_set_clr, cpa_flush).
  */
 function setMemory(lane: Lane, cpu: u32, va: u64, pages: u64, protection: u64): void {
-  const kernel = KERNEL(lane);
   const views = isPerView(lane, va, 0) ? lane.views : 1;
   for (let view: u32 = 0; view < views; view++) {
     protectKernel(lane, cpu, va, pages, protection, view);
-    if (HAS_FAULT(kernel, Fault.SkipSetMemoryTlbi)) continue;
-    flushX86(lane, cpu, kernelContext(lane), va, pages, 0, true);
+    if (!HAS_FAULT(KERNEL(lane), Fault.SkipSetMemoryTlbi)) flushKernelX86(lane, cpu, va, pages);
   }
 }
 
@@ -167,19 +176,25 @@ function patch(lane: Lane, cpu: u32, va: u64, bytes: u64, method: u32, sites: u6
     for (let i: u64 = 0; i < sites; i++) writeText(lane, cpu, va + i * stride, bytes);
     return;
   }
-  if (method == Method.StopMachine) {
-    interrupt(lane, cpu, Stat.MaintenanceIpiStop_Machine, 0, true);
-    poke(lane, cpu, va, bytes);
+  if (method == Method.NoSync || method == Method.StopMachine) {
+    if (method == Method.StopMachine) interrupt(lane, cpu, Stat.MaintenanceIpiStop_Machine, 0, true);
+    for (let i: u64 = 0; i < sites; i++) poke(lane, cpu, va + i * stride, bytes);
     return;
   }
   // text_poke_bp_batch: INT3 over the first bytes, the tails, the first bytes; all CPUs are synchronised after each.
-  const phases: u64 = bytes > 1 ? 3 : 2;
   for (let done: u64 = 0; done < sites; done += BATCH) {
-    for (let phase: u64 = 0; phase < phases; phase++) {
-      for (let i = done; i < min(sites, done + BATCH); i++) poke(lane, cpu, va + i * stride, bytes);
-      interrupt(lane, cpu, Stat.MaintenanceIpiText_Poke, 0, true);
-    }
+    const first = va + done * stride;
+    const n = min(sites - done, BATCH);
+    pokeBatch(lane, cpu, first, stride, n, 1);
+    if (bytes > 1) pokeBatch(lane, cpu, first + 1, stride, n, bytes - 1);
+    pokeBatch(lane, cpu, first, stride, n, 1);
   }
+}
+
+/** One phase of a batch: `bytes` at each of `n` sites, then all CPUs are synchronised. */
+function pokeBatch(lane: Lane, cpu: u32, va: u64, stride: u64, n: u64, bytes: u64): void {
+  for (let i: u64 = 0; i < n; i++) poke(lane, cpu, va + i * stride, bytes);
+  interrupt(lane, cpu, Stat.MaintenanceIpiText_Poke, 0, true);
 }
 
 /** __text_poke: for every copy of the page, the poking address space is loaded (which flushes it) and left again. */
@@ -196,15 +211,17 @@ function poke(lane: Lane, cpu: u32, va: u64, bytes: u64): void {
 }
 
 /**
- * The pages are on node 0 and mapped in the tables of every view; then text and read-only data get their copies, for which the entries of the other views
- * are cleared, set again and flushed once each (module_replicate_numa).
+ * The pages are on node 0 and mapped in the tables of every view; then text and read-only data get their copies, for which the entries of the other
+ * views are cleared, set again and flushed once each (module_replicate_numa); then both are protected.
  */
 function moduleLoad(lane: Lane, cpu: u32, va: u64, text: u64, rodata: u64, data: u64): void {
-  const kernel = KERNEL(lane);
-  const replicate = lane.views > 1 && HAS_OPTION(kernel, Option.Modules);
+  const replicate = lane.views > 1 && HAS_OPTION(KERNEL(lane), Option.Modules);
   addModule(lane, cpu, va, text, rodata, data, replicate);
-  if (!replicate) return;
-  flushX86(lane, cpu, kernelContext(lane), va, pagesOf(lane, text), 0, true);
-  if (rodata)
-    flushX86(lane, cpu, kernelContext(lane), va + (pagesOf(lane, text) << 12), pagesOf(lane, rodata), 0, true);
+  const textPages = pagesOf(lane, text);
+  const rodataPages = pagesOf(lane, rodata);
+  const rodataVa = va + (textPages << lane.stage1.pageShift);
+  if (replicate && textPages) flushKernelX86(lane, cpu, va, textPages);
+  if (replicate && rodataPages) flushKernelX86(lane, cpu, rodataVa, rodataPages);
+  if (textPages) setMemory(lane, cpu, va, textPages, READ_EXECUTE);
+  if (rodataPages) setMemory(lane, cpu, rodataVa, rodataPages, READ);
 }

@@ -1,8 +1,13 @@
 // What TLB entries were built from, kept beside the TLBs where invariants are checked: for every entry that a walk of a CPU made, the physical
-// address and the rights that the tables gave then. An open-addressing hash table that doubles when it is half full.
+// address and the rights that the tables gave then. What is known of an entry holds until the second check after it: a check that finds
+// the entry in a TLB renews it, so that nothing is held against an entry that was made anew. An open-addressing hash table that
+// doubles when it is half full.
 
 import { Lane, Level } from '../layout';
 import { allocate } from '../memory/arena';
+import { isExecutable } from '../paging/descriptor';
+import { findPage } from '../paging/map';
+import { VIEW_OF } from '../replica/views';
 import { LEVEL, PROBE } from './hierarchy';
 
 /** One translation. */
@@ -15,6 +20,9 @@ export class Shadow {
   /** The CPU plus one; 0: free. */
   cpu: u32;
   writable: bool;
+  executable: bool;
+  /** The number of checks before which it was noted or renewed. */
+  epoch: u32;
   /** Physical address of the entry's first byte. */
   pa: u64;
 }
@@ -25,6 +33,8 @@ export class Shadows {
   entries: usize;
   mask: u32;
   used: u32;
+  /** Checks so far. */
+  epoch: u32;
 }
 
 const BYTES: u32 = <u32>offsetof<Shadow>();
@@ -40,6 +50,8 @@ export function newShadows(): Shadows {
 /** Notes what a walk of `cpu` for `va` gave, for every entry that the levels may make of it. */
 export function noteTranslation(lane: Lane, cpu: u32, va: u64, context: u64, pa: u64, size: u32, writable: bool): void {
   const shadows = changetype<Shadows>(lane.shadows);
+  const page = findPage(lane, context, va, VIEW_OF(lane, load<u32>(lane.cpuNode + cpu * 4), va));
+  const executable = page != null && isExecutable(lane.stage1, load<u64>(page.leaf));
   for (let i = 0; i < Level.Count; i++) {
     const level = LEVEL(lane, i);
     if (!level.arrayCount) continue;
@@ -49,6 +61,8 @@ export function noteTranslation(lane: Lane, cpu: u32, va: u64, context: u64, pa:
     const entry = place(shadows, cpu, va >> shift, context | shift);
     entry.pa = pa & ~(((<u64>1) << shift) - 1);
     entry.writable = writable;
+    entry.executable = executable;
+    entry.epoch = shadows.epoch;
   }
 }
 
@@ -56,7 +70,17 @@ export function noteTranslation(lane: Lane, cpu: u32, va: u64, context: u64, pa:
 export function shadowOf(lane: Lane, cpu: u32, tag: u64, meta: u64): Shadow | null {
   const shadows = changetype<Shadows>(lane.shadows);
   const entry = slot(shadows.entries, shadows.mask, cpu, tag, meta);
-  return entry.cpu ? entry : null;
+  return entry.cpu && entry.epoch == shadows.epoch ? entry : null;
+}
+
+/** The entry is in a TLB and right: what is known of it holds for the next check too. */
+export function renew(shadow: Shadow): void {
+  shadow.epoch++;
+}
+
+/** Ends a check. */
+export function endCheck(lane: Lane): void {
+  changetype<Shadows>(lane.shadows).epoch++;
 }
 
 function place(shadows: Shadows, cpu: u32, tag: u64, meta: u64): Shadow {

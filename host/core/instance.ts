@@ -87,16 +87,7 @@ interface CoreFunctions {
   replayStatus(): number;
   /** Events and captured table stores between rows, for all lanes (assembly/replay/replay.ts). */
   stopAtEvents(): void;
-  runEvent(
-    record: bigint,
-    cpu: number,
-    kind: number,
-    va: bigint,
-    arg: bigint,
-    a: bigint,
-    b: bigint,
-    c: bigint,
-  ): void;
+  runEvent(record: bigint, cpu: number, kind: number, va: bigint, arg: bigint, a: bigint, b: bigint, c: bigint): void;
   runTableStore(cpu: number, pa: bigint, value: bigint): void;
   loadFromImage(pa: bigint): bigint;
   invalidate(
@@ -121,7 +112,8 @@ interface CoreFunctions {
   ): number;
   collectCounters(lane: number, cpu: number, out: Pointer): void;
   tableBytesOf(lane: Pointer, node: number): bigint;
-  probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer): number;
+  /** `view`: which of the replicated tables; 0 where not given. */
+  probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer, view?: number): number;
 
   // Table images: assembly/paging/translate.ts
   addTablePage(pa: bigint, bytes: number): Pointer;

@@ -8,13 +8,7 @@ import { namedRegions, policy, type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
 
 /** Gives a lane its line caches. */
-export function setLineCaches(
-  core: Core,
-  lane: Pointer,
-  config: Config,
-  caches: Caches,
-  topology: Topology,
-): void {
+export function setLineCaches(core: Core, lane: Pointer, config: Config, caches: Caches, topology: Topology): void {
   const { l1i, l1d, l2, llc, walks, prefetchLines } = caches;
   const { latency, clockGHz } = config.machine;
   const { L1i, L1d, L2, Llc } = core.Cache;

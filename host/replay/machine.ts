@@ -150,13 +150,7 @@ function setWalkCaches(core: Core, lane: Pointer, { machine, paging }: Config): 
   set(stage2, core.STAGE2_CACHES);
 }
 
-function setPages(
-  core: Core,
-  lane: Pointer,
-  config: Config,
-  number: SizeNumbers,
-  trace: TraceMemory,
-): void {
+function setPages(core: Core, lane: Pointer, config: Config, number: SizeNumbers, trace: TraceMemory): void {
   const { paging, replay } = config;
   // Captured frames are known page by page, so pages have the base size there.
   const captured = replay.mapping !== 'demand';

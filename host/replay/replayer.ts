@@ -421,7 +421,11 @@ export class Replayer {
       if (name === 'Count' || !this.configs[lane].replay.checks || !isEventful(this.configs[lane])) continue;
       const violations = Number(core.violationCount(pointer, check));
       const va = `0x${core.violationVa(pointer, check).toString(16)}`;
-      const first = { record: Number(core.violationRecord(pointer, check)), va, cpu: core.violationCpu(pointer, check) };
+      const first = {
+        record: Number(core.violationRecord(pointer, check)),
+        va,
+        cpu: core.violationCpu(pointer, check),
+      };
       checks[name[0].toLowerCase() + name.slice(1)] = { violations, first: violations > 0 ? first : null };
     }
     return { replicaTableBytes: byNode(core.replicaTableBytesOf), replicaBytes: byNode(core.replicaBytesOf), checks };
