@@ -10,6 +10,7 @@ import {
   clearTop,
   contextOf,
   createMm,
+  switchMm,
   destroyMm,
   mapKernel,
   mapUser,
@@ -69,9 +70,7 @@ export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       emptyTlbs(lane, <u32>va);
       break;
     case Event.CtxSwitch:
-      store<u64>(kernel.cpuMm + cpu * 8, va);
-      store<u32>(kernel.cpuAsid + cpu * 4, <u32>arg);
-      createMm(lane, cpu, va, <u32>arg);
+      switchMm(lane, cpu, va, <u32>arg);
       // cpu_do_switch_mm: TTBR1 with the ASID, its base kept, then TTBR0.
       rootWrites(lane, cpu, 2, false);
       barriers(lane, cpu, 2, 0);

@@ -64,6 +64,21 @@ export function createMm(lane: Lane, cpu: u32, number: u64, asid: u32): void {
   }
 }
 
+/**
+ * A CPU switches to an address space; 0 is the kernel's own. A CPU that ran it before has lost its task to this one and is lazy: it goes on in the kernel
+ * and is not interrupted for it (is_lazy in arch/x86/mm/tlb.c). So an address space runs on one CPU at a time.
+ */
+export function switchMm(lane: Lane, cpu: u32, number: u64, asid: u32): void {
+  const kernel = KERNEL(lane);
+  for (let other: u32 = 0; other < lane.cpus; other++) {
+    const running = kernel.cpuMm + other * 8;
+    if (load<u64>(running) == number) store<u64>(running, u64.MAX_VALUE);
+  }
+  store<u64>(kernel.cpuMm + cpu * 8, number);
+  store<u32>(kernel.cpuAsid + cpu * 4, asid);
+  if (number) createMm(lane, cpu, number, asid);
+}
+
 /** The end of an address space: its tables are freed, the roots of all views with them. */
 export function destroyMm(lane: Lane, number: u64): void {
   const kernel = KERNEL(lane);

@@ -9,6 +9,7 @@ import {
   clearTop,
   contextOf,
   createMm,
+  switchMm,
   destroyMm,
   mapKernel,
   mapUser,
@@ -62,9 +63,7 @@ export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       emptyTlbs(lane, <u32>va);
       break;
     case Event.CtxSwitch:
-      store<u64>(kernel.cpuMm + cpu * 8, va);
-      store<u32>(kernel.cpuAsid + cpu * 4, <u32>arg);
-      createMm(lane, cpu, va, <u32>arg);
+      switchMm(lane, cpu, va, <u32>arg);
       // CR3 of the node's table; with PCIDs nothing is flushed.
       rootWrites(lane, cpu, 1, false);
       break;

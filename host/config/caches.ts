@@ -53,8 +53,14 @@ export const caches = key(
 export const mlp = key(
   z
     .strictObject({
-      fetch: key(z.number().min(1).max(100).default(1.25), 'misses of fetches that overlap; 1 to 1.5 are usual'),
-      data: key(z.number().min(1).max(100).default(3), 'misses of loads and stores that overlap; 2 to 4 are usual'),
+      fetch: key(
+        z.number().min(1).max(100).default(1),
+        'misses of fetches that overlap; 1 to 1.5 are usual, of which the lower end, as the next-line prefetcher is modelled apart',
+      ),
+      data: key(
+        z.number().min(1).max(100).default(4),
+        'misses of loads and stores that overlap; 2 to 4 are usual, of which the upper end, as no prefetcher for data is modelled',
+      ),
       walk: key(
         z.number().min(1).max(100).default(1),
         'reads of descriptors that overlap; 1: each waits for the one before. How many walks run at once is not modelled',
