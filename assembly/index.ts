@@ -79,6 +79,7 @@ export {
   replicaTableBytesOf,
   setCost,
   setImage,
+  setStage2Pool,
   setSystem,
   violationCount,
   violationCpu,

@@ -6,6 +6,7 @@ import { findPage } from '../paging/map';
 import { isPerView } from '../replica/views';
 import { Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
+import { reaches } from '../tlb/maintenance';
 import {
   allocateTop,
   clearTop,
@@ -153,7 +154,7 @@ function flushAsid(lane: Lane, cpu: u32, context: u64): void {
   count(lane, cpu, Stat.MaintenanceTlbiAside1is, 1, Cost.TlbiBroadcast);
   barriers(lane, cpu, 1, 2);
   for (let other: u32 = 0; other < lane.cpus; other++) {
-    invalidateOn(lane, BLOCK(lane, other), Invalidation.TlbiAsid, context, 0, 0);
+    if (reaches(lane, cpu, other)) invalidateOn(lane, BLOCK(lane, other), Invalidation.TlbiAsid, context, 0, 0);
   }
   KERNEL(lane).changed = true;
 }

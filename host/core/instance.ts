@@ -52,6 +52,8 @@ interface CoreFunctions {
   setSystem(lane: Pointer, system: number, replicate: boolean, options: number, faults: number, checks: boolean): void;
   setCost(lane: Pointer, cost: number, cycles: number): void;
   setImage(lane: Pointer, home: number, copyShift: number, subtreeNode: number): void;
+  /** Pages for the tables of a host's stage 2, 0: as many as it takes; before startLane. */
+  setStage2Pool(lane: Pointer, pages: number): void;
   addImagePart(lane: Pointer, kind: number, va: bigint, bytes: bigint, pa: bigint): void;
   bootKernel(lane: Pointer, mapped: boolean, later: boolean): void;
   expandEvent(
