@@ -40,7 +40,7 @@ export {
   stopAtEvents,
   unmap,
 } from './replay/replay';
-export { probe, tableBytesOf } from './probe';
+export { physicalAddress, probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
 export { addTablePage, loadFromImage } from './memory/image';
 export {

@@ -26,6 +26,8 @@ import { ENTRY_AT, newStage, SHIFT_AT } from './stage';
 
 /** In an intermediate address: it is one of the lane's own frames or tables. */
 export const OWN_IPA: u64 = (<u64>1) << 47;
+/** No limit to the size of a leaf. */
+export const ANY_SIZE: u32 = 64;
 /** What functions return for an address that is not mapped. */
 export const NOT_MAPPED: u64 = u64.MAX_VALUE;
 
@@ -241,7 +243,7 @@ function findRegion(lane: Lane, tree: HostTree, ipa: u64): void {
 }
 
 /** The height of the largest leaf that may map `ipa`: all of it in one region. Blocks of device memory and of text are those of height 1. */
-function leafHeight(lane: Lane, tree: HostTree, ipa: u64): u32 {
+function leafHeight(lane: Lane, tree: HostTree, ipa: u64, most: u32): u32 {
   const stage = tree.stage;
   findRegion(lane, tree, ipa);
   let height: u32 = isDeviceRegion ? 1 : stage.depth - 1;
@@ -250,7 +252,8 @@ function leafHeight(lane: Lane, tree: HostTree, ipa: u64): u32 {
   }
   for (; height; height--) {
     const inside = ((<u64>1) << SHIFT_AT(stage, height)) - 1;
-    if (armHasBlocks(stage, height) && (ipa & ~inside) >= regionFrom && (ipa | inside) <= regionLast) break;
+    if (SHIFT_AT(stage, height) > most || !armHasBlocks(stage, height)) continue;
+    if ((ipa & ~inside) >= regionFrom && (ipa | inside) <= regionLast) break;
   }
   return height;
 }
@@ -353,8 +356,8 @@ function openTable(lane: Lane, tree: HostTree, root: u32, ipa: u64, to: u32, nod
 let openHeight: u32 = 0;
 
 /** Maps `ipa` in a root's tables as a fault of a CPU of `node` does; false when the pool has no page for a table. */
-function fillRoot(lane: Lane, tree: HostTree, root: u32, ipa: u64, node: u32): bool {
-  const table = openTable(lane, tree, root, ipa, leafHeight(lane, tree, ipa), node, true);
+function fillRoot(lane: Lane, tree: HostTree, root: u32, ipa: u64, node: u32, most: u32): bool {
+  const table = openTable(lane, tree, root, ipa, leafHeight(lane, tree, ipa, most), node, true);
   if (!~table) return false;
   const at = ENTRY_AT(tree.stage, table, ipa, openHeight);
   if (isPresent(tree.stage, load<u64>(DESCRIPTOR(lane.tables, at)), openHeight)) return true;
@@ -362,12 +365,15 @@ function fillRoot(lane: Lane, tree: HostTree, root: u32, ipa: u64, node: u32): b
   return true;
 }
 
-/** Maps `ipa` for a CPU of `node`, in its own root, or in `all`; false when the pool has no page for a table: what is done stays. */
-export function fillHost(lane: Lane, tree: HostTree, ipa: u64, node: u32, all: bool): bool {
-  let enough = fillRoot(lane, tree, node, ipa, node);
+/**
+ * Maps `ipa` for a CPU of `node`, in its own root, or in `all`, with leaves of at most 2^most bytes, but no smaller than a page; false when
+ * the pool has no page for a table: what is done stays.
+ */
+export function fillHost(lane: Lane, tree: HostTree, ipa: u64, node: u32, all: bool, most: u32): bool {
+  let enough = fillRoot(lane, tree, node, ipa, node, most);
   tree.syncing = true;
   for (let root: u32 = 0; root < tree.roots && all && enough; root++) {
-    if (root != node) enough = fillRoot(lane, tree, root, ipa, node);
+    if (root != node) enough = fillRoot(lane, tree, root, ipa, node, most);
   }
   tree.syncing = false;
   return enough;

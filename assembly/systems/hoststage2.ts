@@ -17,6 +17,7 @@ import {
 import { allocate } from '../memory/arena';
 import {
   addHostText,
+  ANY_SIZE,
   breakLeaf,
   disown,
   fillHost,
@@ -116,7 +117,7 @@ export function hostStage2Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u
       return;
     case Event.Stage2Fault:
       // The stage 2 of a guest is none of the host's.
-      if (!a) stage2Fault(lane, cpu, tree, va, b);
+      if (!a) stage2Fault(lane, cpu, tree, va, arg, b);
       return;
     case Event.Stage2Unmap:
       if (a) flushGuest(lane, cpu, <u16>a);
@@ -179,7 +180,7 @@ function replicate(lane: Lane, cpu: u32, flush: bool): void {
     const text = TEXT(tree, i);
     for (let ipa = text.from; ipa < text.last; ipa += (<u64>1) << hostShift(lane, tree, tree.home, ipa)) {
       breakBefore(lane, cpu, tree, ipa, flush);
-      while (!fillHost(lane, tree, ipa, tree.home, true)) makeRoom(lane, cpu, tree);
+      while (!fillHost(lane, tree, ipa, tree.home, true, ANY_SIZE)) makeRoom(lane, cpu, tree);
     }
   }
   if (flush) hostStores(lane, cpu, tree);
@@ -228,11 +229,12 @@ function exitVm(lane: Lane, cpu: u32): void {
   if (!HAS_OPTION(KERNEL(lane), Option.Vhe)) rootWrites(lane, cpu, 1, false);
 }
 
-/** A fault that the capture shows; one for permissions only costs. */
-function stage2Fault(lane: Lane, cpu: u32, tree: HostTree, address: u64, faultClass: u64): void {
+/** A fault that the trace shows, with the bytes to map (0: as many as fit); one for permissions only costs. */
+function stage2Fault(lane: Lane, cpu: u32, tree: HostTree, address: u64, bytes: u64, faultClass: u64): void {
+  const most: u32 = bytes ? 63 - <u32>clz(bytes) : ANY_SIZE;
   const ipa = stated(lane, address);
   if (faultClass) count(lane, cpu, Stat.MaintenanceTrap, 1, Cost.Stage2Fault);
-  else if (!findHostLeaf(lane, tree, NODE_OF_CPU(lane, cpu), ipa)) hostFault(lane, cpu, tree, ipa);
+  else if (!findHostLeaf(lane, tree, NODE_OF_CPU(lane, cpu), ipa)) hostFault(lane, cpu, tree, ipa, most);
 }
 
 /** An address that an event states: a captured one where there are such, else one of the lane's own. */

@@ -4,7 +4,7 @@
 import { Cost, HostTree, Lane, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR } from '../memory/tables';
 import { addressOf, isLeaf } from '../paging/descriptor';
-import { dropDevices, fillHost, findHostLeaf, ROOT } from '../paging/hosttree';
+import { ANY_SIZE, dropDevices, fillHost, findHostLeaf, ROOT } from '../paging/hosttree';
 import { ENTRY_AT, SHIFT_AT } from '../paging/stage';
 import { ADD, Stat } from '../stats';
 import { Invalidation, invalidateOn } from './invalidate';
@@ -32,7 +32,7 @@ export function translateHost(lane: Lane, block: usize, cpu: u32, tree: HostTree
     ADD(block, Stat.WalkCache_HitsIpa, 1);
     return NEXT(known) | (ipa & inside);
   }
-  if (!findHostLeaf(lane, tree, NODE_OF_CPU(lane, cpu), ipa)) hostFault(lane, cpu, tree, ipa);
+  if (!findHostLeaf(lane, tree, NODE_OF_CPU(lane, cpu), ipa)) hostFault(lane, cpu, tree, ipa, ANY_SIZE);
   const frame = walkHost(lane, block, cpu, tree, ipa) & ~inside;
   insertCache(ipaCache, block, ipa, HOST_TAG, frame);
   return frame | (ipa & inside);
@@ -64,14 +64,14 @@ function walkHost(lane: Lane, block: usize, cpu: u32, tree: HostTree, ipa: u64):
   }
 }
 
-/** handle_host_mem_abort: the largest leaf that fits, in the tables of this node or of all. Nothing to invalidate: the entry was not valid. */
-export function hostFault(lane: Lane, cpu: u32, tree: HostTree, ipa: u64): void {
+/** handle_host_mem_abort: the largest leaf that fits, of at most 2^most bytes, in the tables of this node or of all. Nothing to invalidate: the entry was not valid. */
+export function hostFault(lane: Lane, cpu: u32, tree: HostTree, ipa: u64, most: u32): void {
   ADD(BLOCK(lane, cpu), Stat.FaultStage2, 1);
   count(lane, cpu, Stat.MaintenanceTrap, 1, Cost.Stage2Fault);
   const node = NODE_OF_CPU(lane, cpu);
-  if (!fillHost(lane, tree, ipa, node, tree.eager)) {
+  if (!fillHost(lane, tree, ipa, node, tree.eager, most)) {
     recyclePool(lane, cpu, tree);
-    while (!fillHost(lane, tree, ipa, node, tree.eager)) endPool(lane, tree);
+    while (!fillHost(lane, tree, ipa, node, tree.eager, most)) endPool(lane, tree);
   }
   hostStores(lane, cpu, tree);
   barriers(lane, cpu, 0, 1);

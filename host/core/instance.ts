@@ -118,6 +118,8 @@ interface CoreFunctions {
   ): number;
   collectCounters(lane: number, cpu: number, out: Pointer): void;
   tableBytesOf(lane: Pointer, node: number): bigint;
+  /** What a CPU finds behind an address, both stages of a host included; all ones where nothing is mapped. */
+  physicalAddress(lane: Pointer, cpu: number, va: bigint, mode: number, asid: number): bigint;
   probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer): number;
 
   // Table images: assembly/paging/translate.ts
@@ -196,6 +198,7 @@ const UNSIGNED = [
   'violationCount',
   'violationRecord',
   'violationVa',
+  'physicalAddress',
   'outcomePa',
   'outcomeEntry',
   'outcomeIpa',
