@@ -277,6 +277,26 @@ describe('what a checker must find', () => {
     expect(host.violations().BreakBeforeMake).toBe(1);
   });
 
+  it('text that stays writable because nothing was broken', () => {
+    const host = new HostMachine({ nodes: 2, text, later: true, faults: ['SkipBreak'] });
+    // A 1G block holds the text, and stays; both roots lead to the home's bytes.
+    host.run([load(0, TEXT)]);
+    host.event('Boot', 0);
+    expect(host.violations()).toMatchObject({ Writable: 2, Divergence: 1 });
+  });
+
+  it('roots that disagree', () => {
+    const options = ['LazyFill', 'FullTables'];
+    const host = new HostMachine({ nodes: 2, options, ranges: [[G, 2n * G - 1n]] });
+    const touch = (cpu: number): Row => ({ cpu, va: 2n * G, pa: 2n * G });
+    host.run([touch(0)]);
+    // Node 0 has device memory there; then it becomes memory, and node 1 has that.
+    host.core.addMemoryRange(host.lane, 2n * G, 3n * G - 1n, host.core.Policy.Node, 0);
+    host.run([touch(1)]);
+    host.event('CtxSwitch', 0, 0, 0);
+    expect(host.violations()).toEqual({ RootSync: 1 });
+  });
+
   it('a copy that the host can still reach', () => {
     const host = new HostMachine({ nodes: 2, text, faults: ['SkipDonate'] });
     host.run([load(1, DATA)]);
