@@ -15,21 +15,8 @@ import {
   NODE_OF_CPU,
 } from '../layout';
 import { allocate } from '../memory/arena';
-import {
-  addHostText,
-  ANY_SIZE,
-  breakLeaf,
-  disown,
-  fillHost,
-  findHostLeaf,
-  hostIpa,
-  hostShift,
-  newHostTree,
-  openHostRoots,
-  OWN_IPA,
-  TEXT,
-  textAt,
-} from '../paging/hosttree';
+import { ANY_SIZE, breakLeaf, disown, fillHost, openHostRoots } from '../paging/hostfill';
+import { addHostText, findHostLeaf, hostIpa, hostShift, newHostTree, OWN_IPA, TEXT, textAt } from '../paging/hosttree';
 import { PatchedLine } from '../replica/copies';
 import { Stat } from '../stats';
 import { endPool, flushHost, hostFault, hostStores, planHostCaches, recyclePool } from '../tlb/hostwalk';

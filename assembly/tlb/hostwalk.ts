@@ -4,7 +4,8 @@
 import { Cost, HostTree, Lane, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR } from '../memory/tables';
 import { addressOf, isLeaf } from '../paging/descriptor';
-import { ANY_SIZE, dropDevices, fillHost, findHostLeaf, ROOT } from '../paging/hosttree';
+import { ANY_SIZE, dropDevices, fillHost } from '../paging/hostfill';
+import { findHostLeaf, ROOT } from '../paging/hosttree';
 import { ENTRY_AT, SHIFT_AT } from '../paging/stage';
 import { ADD, Stat } from '../stats';
 import { Invalidation, invalidateOn } from './invalidate';
