@@ -40,7 +40,7 @@ export {
   stopAtEvents,
   unmap,
 } from './replay/replay';
-export { probe, tableBytesOf } from './probe';
+export { physicalAddress, probe, tableBytesOf } from './probe';
 export { allocate } from './memory/arena';
 export { addTablePage, loadFromImage } from './memory/image';
 export {
@@ -79,6 +79,7 @@ export {
   replicaTableBytesOf,
   setCost,
   setImage,
+  setStage2Pool,
   setSystem,
   violationCount,
   violationCpu,

@@ -140,6 +140,53 @@ export class Vm {
   nextPage: u64;
 }
 
+/** A stretch of kernel text in a host's stage 2: whole pages, by intermediate address, and where each root has it. */
+@unmanaged
+export class HostText {
+  from: u64;
+  /** The last address inside. */
+  last: u64;
+  /** u64[roots] */
+  frames: usize;
+  /** PatchedLine (replica/copies.ts), the first; 0: none. */
+  lines: usize;
+}
+
+/** The stage 2 under which a pKVM host runs: one root per node (paging/hosttree.ts). */
+@unmanaged
+export class HostTree {
+  stage: Stage;
+  roots: u32;
+  /** u64[roots]: where each root is. */
+  root: usize;
+  /** The node that has the text, and whose tables are the primary ones. */
+  home: u32;
+  /** Complete tables per node; else all but the way to the text is shared. */
+  full: bool;
+  /** A fault fills all roots. */
+  eager: bool;
+  /** All tables are on node 0. */
+  node0: bool;
+  /** The text is mapped by pages. */
+  textPages: bool;
+  /** A tag per node, which is a fault. */
+  vmidPerNode: bool;
+  /** HostText[textCount] */
+  texts: usize;
+  textCount: u32;
+  /** Each root leads to its own copy of the text. */
+  replicated: bool;
+  /** Pages that there are for tables (0: as many as it takes), and how many are in use. */
+  poolPages: u32;
+  usedPages: u32;
+  /** Stores to descriptors since they were last accounted for: u32[nodes] by the node of the table, and those to keep further roots in step. */
+  stores: usize;
+  syncing: bool;
+  syncStores: u32;
+  /** An address, with its lowest bit set, whose live entry was changed without being broken first; 0: none. */
+  unbroken: u64;
+}
+
 /** One set-associative array of a TLB level. */
 @unmanaged
 export class TlbArray {
@@ -319,6 +366,8 @@ export class Lane {
   /** Invariants are checked after every event; what TLB entries were built from (tlb/shadow.ts). */
   checks: bool;
   shadows: usize;
+  /** The stage 2 that the host itself runs under; null: none. */
+  hostTree: HostTree | null;
   /** Copies of kernel text and data (replica/copies.ts). */
   copies: usize;
   copyCount: u32;
@@ -483,6 +532,8 @@ export enum Fault {
   SkipPudClear = 32,
   SkipGlobalFlush = 64,
   FreeInitMasterOnly = 128,
+  SkipBreak = 256,
+  SkipDonate = 512,
 }
 
 /** Parts of the kernel image, in the order of their addresses. */

@@ -1,12 +1,14 @@
 // Reading a lane's state from outside: nothing here counts or changes anything.
 
-import { CONTEXT, Lane } from './layout';
+import { CONTEXT, Lane, NODE_OF_CPU, PA_UNKNOWN } from './layout';
 import { DESCRIPTOR } from './memory/tables';
 import { addressOf, isLeaf, isPresent } from './paging/descriptor';
-import { TABLES } from './paging/map';
+import { behindHost } from './paging/hosttree';
+import { findPage, SIZE, TABLES } from './paging/map';
 import { rootSlot } from './paging/space';
-import { ENTRY_AT } from './paging/stage';
+import { ENTRY_AT, SHIFT_AT } from './paging/stage';
 import { stage2Address, vmOf } from './paging/vm';
+import { VIEW_OF } from './replica/views';
 
 /** Table bytes that live on a node. */
 export function tableBytesOf(lane: Lane, node: u32): u64 {
@@ -36,4 +38,15 @@ export function probe(lane: Lane, va: u64, mode: u8, asid: u32, vmNumber: u16, o
     table = addressOf(stage, entry, height);
   }
   return steps;
+}
+
+/** The physical address behind `va` for a CPU of a lane without virtual machines; all ones where there is none. */
+export function physicalAddress(lane: Lane, cpu: u32, va: u64, mode: u8, asid: u32): u64 {
+  const context = CONTEXT(mode, asid, 0);
+  const page = findPage(lane, context, va, VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va));
+  if (!page) return PA_UNKNOWN;
+  const height = SIZE(lane, page.size).height;
+  const inside = ((<u64>1) << SHIFT_AT(lane.stage1, height)) - 1;
+  const pa = addressOf(lane.stage1, load<u64>(page.leaf), height) | (va & inside);
+  return behindHost(lane, cpu, context, va, pa, false);
 }

@@ -6,10 +6,11 @@
 import { LINE_CACHE } from './cache/hierarchy';
 import { addRange } from './cache/home';
 import { cachesOf, planCaches } from './cache/plan';
-import { Cache, Format, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
+import { Cache, Format, HostTree, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
 import { allocate } from './memory/arena';
 import { initFrames } from './memory/frames';
 import { newTablePool } from './memory/tables';
+import { armHasBlocks } from './paging/descriptor';
 import { initFrameMemory } from './paging/frame';
 import { SIZE } from './paging/map';
 import { initSpaces } from './paging/space';
@@ -208,8 +209,22 @@ export function addTextRange(lane: Lane, from: u64, last: u64): void {
   addText(lane, from, last);
 }
 
+/** The sizes of TLB entries where the host's stage 2 may have smaller leaves than stage 1: those of its leaves too. */
+function combinedSizes(lane: Lane, tree: HostTree): u32 {
+  let sizes = lane.usedSizes;
+  for (let size: u32 = 0; size < lane.sizeCount; size++) {
+    if (!((lane.usedSizes >> size) & 1)) continue;
+    for (let smaller: u32 = 0; smaller < size; smaller++) {
+      const leaf = SIZE(lane, smaller);
+      if (!leaf.runBits && armHasBlocks(tree.stage, leaf.height)) sizes |= 1 << smaller;
+    }
+  }
+  return sizes;
+}
+
 /** Lays out the CPUs' state, empties it, and adds the lane to the replay. */
 export function startLane(lane: Lane): void {
+  if (lane.hostTree) lane.usedSizes = combinedSizes(lane, lane.hostTree!);
   let bytes: u32 = Stat.Count * 8;
   for (let i = 0; i < Level.Count; i++) bytes = planLevel(lane, LEVEL(lane, i), bytes);
   bytes = planWalkCaches(lane, bytes);
@@ -221,9 +236,7 @@ export function startLane(lane: Lane): void {
     clearWalkCaches(lane, block);
   }
   const caches = lane.caches;
-  if (caches) {
-    planCaches(lane, caches);
-    initFrameMemory(lane);
-  }
+  if (caches) planCaches(lane, caches);
+  if (caches || lane.hostTree) initFrameMemory(lane);
   addLane(lane);
 }

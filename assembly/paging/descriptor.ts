@@ -79,6 +79,9 @@ const UXN_TABLE: u64 = (<u64>1) << 60;
 const AP_TABLE_NO_EL0: u64 = (<u64>1) << 61;
 const AP_TABLE_READ_ONLY: u64 = (<u64>1) << 62;
 const MEMATTR_NORMAL: u64 = 0xf << 2;
+const MEMATTR_DEVICE: u64 = 1 << 2;
+/** An invalid stage-2 entry whose page the hypervisor owns (pKVM: owner 1 in bits 9:2). */
+export const HYPERVISOR_OWNED: u64 = 1 << 2;
 const ADDRESS_47_12: u64 = 0x0000_ffff_ffff_f000;
 const ADDRESS_49_12: u64 = 0x0003_ffff_ffff_f000;
 
@@ -95,7 +98,7 @@ function HAS(stage: Stage, control: Control): bool {
 }
 
 /** Whether an Arm stage has blocks at a height above the last level. */
-function armHasBlocks(stage: Stage, height: u32): bool {
+export function armHasBlocks(stage: Stage, height: u32): bool {
   if (stage.pageShift == 12) return height <= 2 || (height == 3 && HAS(stage, Control.Ds));
   if (stage.pageShift == 14) return height == 1 || (height == 2 && HAS(stage, Control.Ds));
   return height == 1 || (height == 2 && HAS(stage, Control.Lpa));
@@ -281,6 +284,17 @@ export function leafDescriptor(
   const common = armAddress(stage, address) | type | AF | (HAS(stage, Control.Ds) ? 0 : SH_INNER);
   if (stage.format == Format.ArmStage2) return common | MEMATTR_NORMAL | S2AP_READ | S2AP_WRITE;
   return common | AP_EL0 | (global ? 0 : NG) | DBM | (clean ? AP_READ_ONLY : 0) | (contiguous ? CONTIGUOUS : 0);
+}
+
+/** A stage-2 leaf (Arm) at `height` for device memory: read and write, never executed, Device-nGnRE. */
+export function deviceLeaf(stage: Stage, address: u64, height: u32): u64 {
+  const normal = leafDescriptor(stage, address, height, false, false, false);
+  return (normal & ~MEMATTR_NORMAL) | MEMATTR_DEVICE | UXN;
+}
+
+/** Whether a stage-2 leaf (Arm) maps device memory. */
+export function isDevice(leaf: u64): bool {
+  return (leaf & MEMATTR_NORMAL) == MEMATTR_DEVICE;
 }
 
 function armAddress(stage: Stage, address: u64): u64 {

@@ -7,6 +7,7 @@ import { newPageMap } from '../memory/pagemap';
 import { copyAt } from '../replica/copies';
 import { VIEW_OF } from '../replica/views';
 import { addressOf } from './descriptor';
+import { hostAddress, hostOf, ipaOf, OWN_IPA, textAt } from './hosttree';
 import { findPage, SIZE } from './map';
 import { isCaptured } from './own';
 import { SHIFT_AT } from './stage';
@@ -73,6 +74,14 @@ function lookUpFrame(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
   const address = (addressOf(lane.stage1, load<u64>(page.leaf), height) | (va & inside)) & ~FRAME_INSIDE;
   const vm = vmOf(lane, context);
   if (vm) return stage2Leaf(lane, vm, address) ? stage2Address(lane, vm, address) : NO_FRAME;
+  const host = hostOf(lane, context);
+  if (host) {
+    const ipa = ipaOf(lane, context, va, address);
+    const node = NODE_OF_CPU(lane, cpu);
+    const pa = hostAddress(lane, host, node, ipa);
+    const copied = host.replicated && node != host.home && textAt(host, ipa) != null;
+    return copied || ipa & OWN_IPA || !~pa ? pa : pa | CAPTURED;
+  }
   const copy = lane.copyCount ? copyAt(lane, va) : null;
   if (copy && NODE_OF_CPU(lane, cpu) != copy.home) return address;
   return isCaptured(lane, va, context) ? address | CAPTURED : address;

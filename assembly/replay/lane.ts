@@ -66,7 +66,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
 export function accessLine(lane: Lane, cpu: u32, kind: u8, va: u64, context: u64, pa: u64): void {
   let address: u64;
   // A guest's captured frames are behind its own stage 2.
-  if (lane.mapping == Mapping.Captured && ~pa && !lane.stage2 && !lane.copyCount) {
+  if (lane.mapping == Mapping.Captured && ~pa && !lane.stage2 && !lane.copyCount && !lane.hostTree) {
     const inside = ((<u64>1) << lane.stage1.pageShift) - 1;
     address = CAPTURED | (pa & ~inside) | (va & inside);
   } else {

@@ -246,6 +246,8 @@ function filterFor(lane: Lane): u32 {
   wanted.splitPages = lane.splitPages;
   wanted.events = lane.kernel != 0;
   wanted.passAll = missesAlways(lane, l1i) || missesAlways(lane, l1d);
+  // When the pool of the host's stage 2 is used up, a walk empties the TLBs of all CPUs.
+  if (lane.hostTree && lane.hostTree!.poolPages) wanted.passAll = true;
   // Rows that split and frames that change are seen by base pages.
   const byBasePage = wanted.captured || wanted.splitPages || wanted.trackDirty || wanted.passAll;
   wanted.splitShift = lane.stage1.pageShift;

@@ -3,6 +3,7 @@
 import { Check, Fault, Lane, Level, Option, Part, System, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR } from '../memory/tables';
 import { addressOf, isExecutable, isLeaf, isPresent, isWritable } from '../paging/descriptor';
+import { behindHost } from '../paging/hosttree';
 import { findPage, SIZE } from '../paging/map';
 import { IS_UPPER, rootSlot } from '../paging/space';
 import { ENTRY_AT, SHIFT_AT } from '../paging/stage';
@@ -12,6 +13,7 @@ import { ARRAY, LEVEL } from '../tlb/hierarchy';
 import { ENTRY_BYTES } from '../tlb/set';
 import { endCheck, renew, shadowOf } from '../tlb/shadow';
 import { CACHE, CACHE_ENTRY_BYTES, IPA_CACHE, NEXT, STAGE1_CACHES } from '../tlb/walkcache';
+import { checkHostStage2 } from './checkhost';
 import { contextOf } from './common';
 import { HAS_FAULT, HAS_OPTION, Kernel, KERNEL, PART, violated } from './kernel';
 import { BLOCK, kernelContext } from './operations';
@@ -25,6 +27,7 @@ export function checkAll(lane: Lane): void {
   checkRoots(lane);
   checkSharing(lane);
   checkAccounts(lane);
+  checkHostStage2(lane);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
     checkTlbs(lane, cpu);
     checkWalkCaches(lane, cpu);
@@ -192,7 +195,8 @@ function checkEntry(lane: Lane, cpu: u32, tag: u64, meta: u64): void {
     const leaf = page ? load<u64>(page.leaf) : 0;
     const isSame =
       page != null &&
-      frameAt(lane, leaf, page.size, va) == shadow.pa + offset &&
+      behindHost(lane, cpu, meta & ~LOW_BYTE, va, frameAt(lane, leaf, page.size, va), shadow.writable) ==
+        shadow.pa + offset &&
       (!shadow.writable || isWritable(stage, leaf)) &&
       (!shadow.executable || isExecutable(stage, leaf));
     if (!isSame || !page) {

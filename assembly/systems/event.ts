@@ -11,6 +11,7 @@ import { armEvent } from './arm64';
 import { newShadows } from '../tlb/shadow';
 import { checkAll } from './check';
 import { addPart, bootImage, copyBytes } from './image';
+import { bootHostStage2, hostCopyBytes, hostStage2Event, initHostStage2 } from './hoststage2';
 import { KERNEL, newKernel, Violation } from './kernel';
 import { pairs } from './common';
 import { BLOCK, kernelContext, syncedStores } from './operations';
@@ -21,7 +22,7 @@ import { x86Event } from './x86';
  * To be called before anything is mapped.
  */
 export function setSystem(lane: Lane, system: System, replicate: bool, options: u32, faults: u32, checks: bool): void {
-  lane.views = replicate ? lane.nodes : 1;
+  lane.views = replicate && system != System.HostStage2 ? lane.nodes : 1;
   lane.subtreeNode = -1;
   lane.sharedKernel = true;
   lane.checks = checks;
@@ -33,6 +34,12 @@ export function setSystem(lane: Lane, system: System, replicate: bool, options: 
   lane.kernel = changetype<usize>(newKernel(lane, system, options, faults));
   initCopies(lane);
   initSpaces(lane);
+  if (system == System.HostStage2) initHostStage2(lane, options, faults);
+}
+
+/** Pages that there are for the tables of a host's stage 2 (0: as many as it takes); before startLane. */
+export function setStage2Pool(lane: Lane, pages: u32): void {
+  if (lane.hostTree) lane.hostTree!.poolPages = pages;
 }
 
 /** Cycles of an operation. */
@@ -70,13 +77,16 @@ export function expandEvent(
   kernel.cpu = cpu;
   lane.syncStores = 0;
   if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b, c);
+  else if (lane.hostTree) hostStage2Event(lane, cpu, kind, va, arg, a, b, c);
   else armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.checks) checkAll(lane);
 }
 
 /** Maps the image and, unless `later`, copies it; once, before the first row. */
 export function bootKernel(lane: Lane, mapped: bool, later: bool): void {
-  if (!KERNEL(lane).booted) bootImage(lane, mapped, later);
+  if (KERNEL(lane).booted) return;
+  bootImage(lane, mapped, later);
+  if (lane.hostTree) bootHostStage2(lane, later);
 }
 
 function violationOf(lane: Lane, check: Check): Violation {
@@ -102,7 +112,7 @@ export function violationCpu(lane: Lane, check: Check): u32 {
 
 /** Bytes of copied text and data on a node, and of tables there that only replication needs. */
 export function replicaBytesOf(lane: Lane, node: u32): u64 {
-  return copyBytes(lane, node);
+  return copyBytes(lane, node) + hostCopyBytes(lane, node);
 }
 
 export function replicaTableBytesOf(lane: Lane, node: u32): u64 {

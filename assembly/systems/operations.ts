@@ -4,54 +4,14 @@
 import { Cost, GLOBAL_CONTEXT, CONTEXT, Lane, NODE_OF_CPU } from '../layout';
 import { ADD, Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
+import { barriers, BLOCK, COST, count, farther, reaches, spend, tableStores } from '../tlb/maintenance';
 import { Kernel, KERNEL } from './kernel';
 
 /** Above this many pages x86 flushes everything (tlb_single_page_flush_ceiling), and Arm (MAX_DVM_OPS) above the other. */
 const X86_PAGES: u64 = 33;
 const ARM_PAGES: u64 = 512;
 
-// @ts-ignore: decorator
-@inline
-export function BLOCK(lane: Lane, cpu: u32): usize {
-  return lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes;
-}
-
-// @ts-ignore: decorator
-@inline
-export function COST(lane: Lane, cost: Cost): u64 {
-  return load<u32>(lane.costs + cost * 4);
-}
-
-/** Adds cycles of maintenance to a CPU. */
-export function spend(lane: Lane, cpu: u32, cycles: u64): void {
-  ADD(BLOCK(lane, cpu), Stat.CyclesMaintenance, cycles);
-}
-
-/** Counts `n` operations of a CPU and their cycles. */
-export function count(lane: Lane, cpu: u32, stat: Stat, n: u64, cost: Cost): void {
-  ADD(BLOCK(lane, cpu), stat, n);
-  spend(lane, cpu, n * COST(lane, cost));
-}
-
-/** Barriers: `isb` context synchronisations, `dsb` data barriers. */
-export function barriers(lane: Lane, cpu: u32, isb: u32, dsb: u32): void {
-  ADD(BLOCK(lane, cpu), Stat.MaintenanceBarrier, isb + dsb);
-  spend(lane, cpu, isb * COST(lane, Cost.Isb) + dsb * COST(lane, Cost.Dsb));
-}
-
-/** What memory of `node` costs a CPU more than its own, as far as misses do not overlap. */
-export function farther(lane: Lane, cpu: u32, node: u32): u64 {
-  const own = NODE_OF_CPU(lane, cpu);
-  const there = load<u32>(lane.latency + (own * lane.nodes + node) * 4);
-  const here = load<u32>(lane.latency + (own * lane.nodes + own) * 4);
-  return there > here ? ((there - here) << 8) / max<u64>(COST(lane, Cost.Overlap), 256) : 0;
-}
-
-/** Stores to descriptors in a table of `node`. */
-export function tableStores(lane: Lane, cpu: u32, node: u32, n: u64): void {
-  ADD(BLOCK(lane, cpu), Stat.MaintenanceTable_Store, n);
-  spend(lane, cpu, n * (1 + farther(lane, cpu, node)));
-}
+export { barriers, BLOCK, COST, count, farther, spend, tableStores };
 
 /** Stores to further copies of a descriptor, as paging/map.ts counted them since the last call: alike many in each view. */
 export function syncedStores(lane: Lane, cpu: u32, factor: u32): void {
@@ -204,7 +164,7 @@ function broadcast(lane: Lane, cpu: u32, stat: Stat, n: u64, instruction: Invali
   barriers(lane, cpu, 1, 2);
   const last = from + (n << lane.stage1.pageShift) - 1;
   for (let other: u32 = 0; other < lane.cpus; other++) {
-    invalidateOn(lane, BLOCK(lane, other), instruction, context, from, last);
+    if (reaches(lane, cpu, other)) invalidateOn(lane, BLOCK(lane, other), instruction, context, from, last);
   }
   KERNEL(lane).changed = true;
 }

@@ -1,16 +1,18 @@
 // The hardware walker of one CPU: walk caches first, then one descriptor per level from the tables in memory, with every
 // reference counted by level and by the distance of the table page's node (docs/models.md, Walk and Two stages).
 
-import { walkLine } from '../cache/hierarchy';
-import { Format, Lane, LATENCY, NODE_OF_CPU, Policy, Vm } from '../layout';
-import { DESCRIPTOR, NODE_OF } from '../memory/tables';
+import { Format, Lane, NODE_OF_CPU, Vm } from '../layout';
+import { DESCRIPTOR } from '../memory/tables';
 import { addressOf, isLeaf, isPresent, isWritable } from '../paging/descriptor';
+import { hostIpa, hostOf, hostShift, ipaOf, mayStore, OWN_IPA } from '../paging/hosttree';
 import { mapPage, SIZE, sizeOfLeaf, TABLES } from '../paging/map';
 import { OWNER, rootSlot } from '../paging/space';
 import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
 import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
 import { VIEW_OF } from '../replica/views';
 import { ADD, Stat } from '../stats';
+import { translateHost } from './hostwalk';
+import { countRef } from './reference';
 import { noteTranslation } from './shadow';
 import { CACHE, insertCache, IPA_CACHE, lookupCache, NEXT, STAGE1_CACHES, STAGE2_CACHES } from './walkcache';
 
@@ -25,7 +27,16 @@ function VM_TAG(vm: Vm): u64 {
 export function mappedSize(lane: Lane, cpu: u32, va: u64, context: u64): i32 {
   const vm = vmOf(lane, context);
   const root = load<u64>(rootSlot(lane, context, va, VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va)));
-  return root ? leafSize(lane, vm, root - 1, lane.stage1.depth - 1, va) : -1;
+  const size = root ? leafSize(lane, vm, root - 1, lane.stage1.depth - 1, va) : -1;
+  const host = hostOf(lane, context);
+  if (!host || size < 0) return size;
+  return combinedSize(lane, size, hostShift(lane, host, NODE_OF_CPU(lane, cpu), hostIpa(lane, context, va)));
+}
+
+/** The size number of the TLB entry for a page of number `size` under a stage-2 leaf of 2^shift bytes. */
+function combinedSize(lane: Lane, size: u32, shift: u32): u32 {
+  while (SIZE(lane, size).shift > shift) size--;
+  return size;
 }
 
 /** The same for a walk that starts at a table of height `from`. */
@@ -57,6 +68,7 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
   const cpuNode = NODE_OF_CPU(lane, cpu);
   const view = VIEW_OF(lane, cpuNode, va);
   const vm = vmOf(lane, context);
+  const host = hostOf(lane, context);
 
   // The cached descriptor closest to the leaf gives the table where the walk starts.
   let from = stage.depth - 1;
@@ -86,39 +98,29 @@ export function walk(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, 
     const at = ENTRY_AT(stage, table, va, height);
     // The table that a cached descriptor points to is known by its physical address already.
     const known = cached && height == from;
+    if (host && !known) translateHost(lane, block, cpu, host, at | OWN_IPA);
     const atPa = !vm ? at : known ? stage2Address(lane, vm, at) : translateIpa(lane, block, cpu, vm, at);
     countRef(lane, block, cpu, atPa);
     ADD(block, Stat.WalkLevels_0 + LEVEL_AT(stage, height), 1);
     const entry = load<u64>(DESCRIPTOR(pool, at));
     const next = addressOf(stage, entry, height);
     if (isLeaf(stage, entry, height)) {
-      if (lane.checks)
-        noteTranslation(
-          lane,
-          cpu,
-          va,
-          OWNER(lane, context, va),
-          next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)),
-          size,
-          isWritable(stage, entry),
-        );
-      if (vm) translateIpa(lane, block, cpu, vm, next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1)));
+      let out = next | (va & (((<u64>1) << SHIFT_AT(stage, height)) - 1));
+      let writable = isWritable(stage, entry);
+      if (vm) translateIpa(lane, block, cpu, vm, out);
+      if (host) {
+        const ipa = ipaOf(lane, context, va, out);
+        out = translateHost(lane, block, cpu, host, ipa);
+        size = combinedSize(lane, size, hostShift(lane, host, cpuNode, ipa));
+        writable = writable && mayStore(lane, host, cpuNode, ipa);
+      }
+      if (lane.checks) noteTranslation(lane, cpu, va, OWNER(lane, context, va), out, size, writable);
       return size;
     }
     table = next;
     insertCache(CACHE(lane, STAGE1_CACHES + height - 1), block, va, context, table);
     height--;
   }
-}
-
-/** Counts a descriptor read at `pa`. */
-function countRef(lane: Lane, block: usize, cpu: u32, pa: u64): void {
-  const cpuNode = NODE_OF_CPU(lane, cpu);
-  const node = lane.tablePolicy == Policy.Local ? cpuNode : NODE_OF(pa);
-  ADD(block, Stat.WalkRefs, 1);
-  ADD(block, node == cpuNode ? Stat.WalkLocal : Stat.WalkRemote, 1);
-  if (lane.caches) walkLine(lane, block, cpu, pa);
-  else ADD(block, Stat.CyclesWalk, LATENCY(lane, cpuNode, node));
 }
 
 /** A stage-2 translation: the IPA cache, else a walk of stage 2. Returns the physical address. */

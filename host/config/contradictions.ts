@@ -194,10 +194,14 @@ function globalPages({ paging, replay }: Config): Problem[] {
   return [problem('paging.global', `kernel contradicts replay.mapping captured: ${advice}`)];
 }
 
-function secondStage({ paging, replay }: Config): Problem[] {
+function secondStage({ paging, replay, system }: Config): Problem[] {
   const { stage2, pageSize } = paging;
   if (!stage2) return [];
   const found: Problem[] = [];
+  if (system.name === 'host-stage2') {
+    const advice = 'the host then has the stage 2; guests of it are not modelled, use paging.stage2: null';
+    found.push(problem('paging.stage2', `contradicts system.name host-stage2: ${advice}`));
+  }
   if (replay.mapping === 'captured') {
     const advice = 'the trace has no stage-2 mappings; use replay.mapping demand or paging.stage2: null';
     found.push(problem('paging.stage2', `contradicts replay.mapping captured: ${advice}`));

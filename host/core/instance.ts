@@ -52,6 +52,8 @@ interface CoreFunctions {
   setSystem(lane: Pointer, system: number, replicate: boolean, options: number, faults: number, checks: boolean): void;
   setCost(lane: Pointer, cost: number, cycles: number): void;
   setImage(lane: Pointer, home: number, copyShift: number, subtreeNode: number): void;
+  /** Pages for the tables of a host's stage 2, 0: as many as it takes; before startLane. */
+  setStage2Pool(lane: Pointer, pages: number): void;
   addImagePart(lane: Pointer, kind: number, va: bigint, bytes: bigint, pa: bigint): void;
   bootKernel(lane: Pointer, mapped: boolean, later: boolean): void;
   importKernelRoot(lane: Pointer, pa: bigint, va: bigint): void;
@@ -112,6 +114,8 @@ interface CoreFunctions {
   ): number;
   collectCounters(lane: number, cpu: number, out: Pointer): void;
   tableBytesOf(lane: Pointer, node: number): bigint;
+  /** What a CPU finds behind an address, both stages of a host included; all ones where nothing is mapped. */
+  physicalAddress(lane: Pointer, cpu: number, va: bigint, mode: number, asid: number): bigint;
   /** `view`: which of the replicated tables; 0 where not given. */
   probe(lane: Pointer, va: bigint, mode: number, asid: number, vm: number, out: Pointer, view?: number): number;
 
@@ -195,6 +199,7 @@ const UNSIGNED = [
   'outcomePa',
   'outcomeEntry',
   'outcomeIpa',
+  'physicalAddress',
   'stepTablePa',
   'stepEntryPa',
   'stepEntry',

@@ -1,8 +1,10 @@
 // Describes a lane's kernel to the core: which system it is, its options and costs, its image, and captured page tables.
 
 import { UsageError } from '../../traces/errors.js';
+import { baseSize, PAGE_SHIFTS } from '../config/paging.js';
 import { type Config } from '../config/schema.js';
 import { type Core, type Pointer } from '../core/instance.js';
+import { hostStage2Pages } from '../model/pool.js';
 import { type CapturedTables } from '../tables/captured.js';
 import { type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
@@ -34,6 +36,7 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   // On arm64 the series do not replicate a kernel that moved its image.
   const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
   core.setSystem(lane, kind, replicates, options(core, config), faults(core, config), replay.checks);
+  if (kind === HostStage2) core.setStage2Pool(lane, poolPages(config, topology));
   const { costs, mlp } = machine;
   const exit = system.vhe ? costs.exitVhe : costs.exitNvhe;
   const stated = { ...costs, exit, overlap: mlp.data * 256 } as Record<string, number>;
@@ -41,6 +44,17 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
     if (name !== 'Count') core.setCost(lane, cost, Math.round(stated[name[0].toLowerCase() + name.slice(1)]));
   }
 }
+
+/** Table pages for the host's stage 2; 0, as many as it takes, where the memory is not known. One set of tables, and what the further nodes add. */
+function poolPages({ system, paging }: Config, { nodes }: Topology): number {
+  const { memoryBytes, poolLevels, s2Mode } = system;
+  if (memoryBytes === null) return 0;
+  const pages = hostStage2Pages({ memoryBytes, pageBytes: 2 ** PAGE_SHIFTS[baseSize(paging)], levels: poolLevels });
+  return s2Mode === 'full' ? pages * nodes : pages + (nodes - 1) * PATH_PAGES;
+}
+
+/** Room for the root and the path of tables down to the text, and for those of an image of 64 MiB in pages. */
+const PATH_PAGES = 16 + 4 + 32;
 
 function options(core: Core, { system }: Config): number {
   const stated: Record<string, boolean> = {

@@ -1,7 +1,7 @@
 // Describes one configuration's machine to the core: a lane.
 
 import { UsageError } from '../../traces/errors.js';
-import { stage2CachesOf, type WalkCache, walkCachesOf } from '../config/machine.js';
+import { STAGE2_CACHES, stage2CachesOf, type WalkCache, walkCachesOf } from '../config/machine.js';
 import {
   baseSize,
   type LeafSize,
@@ -90,6 +90,11 @@ function checkSize(config: Config, topology: Topology): void {
 /** log2 of the largest page that captured tables and images are looked for with. */
 const LARGEST_IMAGE_PAGE = 30;
 
+/** The stage-2 caches that walks of this configuration ask; a host under its own stage 2 has them for all levels. */
+export function secondStageCaches({ paging, system }: Config): readonly WalkCache[] {
+  return system.name === 'host-stage2' ? STAGE2_CACHES : stage2CachesOf(paging);
+}
+
 /** A page size's number in the core: its place among the sizes of the stage-1 format. */
 type SizeNumbers = (size: PageSize) => number;
 
@@ -141,11 +146,12 @@ function setTlbs(core: Core, lane: Pointer, config: Config, number: SizeNumbers)
   }
 }
 
-function setWalkCaches(core: Core, lane: Pointer, { machine, paging }: Config): void {
+function setWalkCaches(core: Core, lane: Pointer, config: Config): void {
+  const { machine, paging } = config;
   const set = (names: WalkCache[], first: number) =>
     names.forEach((name, i) => core.setWalkCache(lane, first + i, machine.walkCaches[name]));
   set(walkCachesOf(paging), core.STAGE1_CACHES);
-  const [ipa, ...stage2] = stage2CachesOf(paging);
+  const [ipa, ...stage2] = secondStageCaches(config);
   if (ipa) set([ipa], core.IPA_CACHE);
   set(stage2, core.STAGE2_CACHES);
 }

@@ -478,7 +478,7 @@ export class Replayer {
     const where = { source: this.source.path, at: `record ${first + row}` };
     if (status === this.core.Status.GuestMemoryFull) {
       return new UsageError(
-        `paging.stage2: by record ${first + row} of ${this.source.path} the pages fill a guest's intermediate addresses or a node's memory (1 TiB); use more ipaBits or smaller page sizes`,
+        `paging.stage2: by record ${first + row} of ${this.source.path} the pages fill a guest's intermediate addresses, a node's memory (1 TiB) or the pool of stage-2 tables; use more ipaBits, smaller page sizes or system.memoryBytes: null`,
       );
     }
     if (status === this.core.Status.CpuOutsideMachine) {

@@ -1,6 +1,7 @@
 // From a lane's counters to the summary document (nodewalk.summary/1): sums over CPUs, groups by node, cycles.
 
-import { stage2CachesOf, walkCachesOf } from '../config/machine.js';
+import { walkCachesOf } from '../config/machine.js';
+import { secondStageCaches } from './machine.js';
 import { tableLevels } from '../config/paging.js';
 import { type Config } from '../config/schema.js';
 import { counterKeys } from '../core/counters.js';
@@ -65,7 +66,7 @@ export function summarizeLane(
 function layoutOf(config: Config, stats: CoreEnum) {
   const { machine } = config;
   const absent = (['l1i', 'l1d', 'l2'] as const).filter((level) => !machine.tlb[level]?.length);
-  const caches = new Set<string>([...walkCachesOf(config.paging), ...stage2CachesOf(config.paging)]);
+  const caches = new Set<string>([...walkCachesOf(config.paging), ...secondStageCaches(config)]);
   const lines = machine.caches;
   const present = new Set(lines ? ['l1i', 'l1d', 'memory', 'prefetch', lines.l2 && 'l2', lines.llc && 'llc'] : []);
   const levels = new Set(levelsOf(config).map(String));
