@@ -160,13 +160,13 @@ function levelSizes(path: string, arrays: TlbArray[], paging: PagingFormat): Pro
   return found;
 }
 
-function foreignWalkCaches({ machine: { walkCaches }, paging }: Config): Problem[] {
+function foreignWalkCaches({ machine: { walkCaches }, paging, system }: Config): Problem[] {
   const own = walkCachesOf(paging);
   return WALK_CACHES.filter((name) => walkCaches[name] > 0 && !own.includes(name)).flatMap((name) => {
     const path = `machine.walkCaches.${name}`;
     if (!STAGE2_CACHES.includes(name))
       return [problem(path, `${formatName(paging)} has no such walk cache; it has ${own.join(', ')}`)];
-    if (paging.stage2) return [];
+    if (paging.stage2 || system.name === 'host-stage2') return [];
     return [problem(path, 'is a cache of stage 2, and paging.stage2 is null; state a second stage or 0 entries')];
   });
 }

@@ -63,8 +63,9 @@ export function resolveLayers(layers: readonly Layer[]): Config {
   }
   const base = presetBase(name, last?.origin ?? GENERIC);
   const onto = (below: Doc) => layers.reduce((doc, { doc: over, origin }) => merge(doc, over, origin) as Doc, below);
-  const format = formatOf(onto(base).paging);
-  const merged = onto(format ? fitted(base, format) : base);
+  const { paging, system } = onto(base) as { paging: unknown; system?: { name?: unknown } };
+  const format = formatOf(paging);
+  const merged = onto(format ? fitted(base, format, system?.name === 'host-stage2') : base);
   const parsed = configSchema.safeParse(merged);
   if (!parsed.success) report(located(layers, problemsOf(parsed.error, merged)));
   report(located(layers, contradictions(parsed.data!)));
@@ -84,7 +85,7 @@ function presetBase(name: string, origin: string): Doc {
  * when none is left), walk caches of other levels or of a missing second stage are 0, and a page size that the format
  * lacks is not inherited.
  */
-function fitted(base: Doc, format: Stages): Doc {
+function fitted(base: Doc, format: Stages, hostStage2: boolean): Doc {
   const sizes = pageSizes(format);
   const { machine, paging, ...rest } = base as unknown as Config;
   const fit = (level: TlbArray | TlbArray[] | null) =>
@@ -92,7 +93,7 @@ function fitted(base: Doc, format: Stages): Doc {
       const pages = array.pages?.filter((size) => sizes.includes(size)) ?? null;
       return pages?.length === 0 ? [] : [{ ...array, pages }];
     });
-  const own = [...walkCachesOf(format), ...(format.stage2 ? STAGE2_CACHES : [])];
+  const own = [...walkCachesOf(format), ...(format.stage2 || hostStage2 ? STAGE2_CACHES : [])];
   const { pageSize, ...withoutPageSize } = paging as { pageSize?: PageSize | { default: PageSize } };
   const policySize = typeof pageSize === 'string' ? pageSize : pageSize?.default;
   return {
