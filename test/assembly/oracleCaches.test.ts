@@ -47,8 +47,8 @@ function metadataOf({ nodes, ranges, regions }: TraceContext) {
       node,
       ranges: ranges.filter((range) => range.node === node).map(({ from, to }) => ({ from: hex(from), to: hex(to) })),
     })),
-    regions: regions.map(({ name, va, bytes }) => {
-      return { name, va: hex(va), bytes: Number(bytes), pa: null, pageSize: null, node: null };
+    regions: regions.map(({ name, va, bytes, pa }) => {
+      return { name, va: hex(va), bytes: Number(bytes), pa: hex(pa!), pageSize: null, node: null };
     }),
   };
 }
