@@ -1,6 +1,7 @@
 // One lane's part of a replay: the look-ups of the accesses that the filter let through.
 
 import { dataLine, fetchLine } from '../cache/hierarchy';
+import { emptyData, emptyFetch } from '../cache/slots';
 import { CAPTURED, FETCH, Lane, Level, LOCAL, Mapping, NODE_OF_CPU, PA_UNKNOWN, STORE } from '../layout';
 import { dirtied } from '../paging/descriptor';
 import { forgetFramesAt, FRAME_INSIDE, frameOf, NO_FRAME } from '../paging/frame';
@@ -72,7 +73,11 @@ export function accessLine(lane: Lane, cpu: u32, kind: u8, va: u64, context: u64
     address = CAPTURED | (pa & ~inside) | (va & inside);
   } else {
     const frame = frameOf(lane, cpu, va, context);
-    if (frame == NO_FRAME) return;
+    if (frame == NO_FRAME) {
+      if (kind == FETCH) emptyFetch(lane.caches!, cpu, va);
+      else emptyData(lane.caches!, cpu, va);
+      return;
+    }
     address = (frame & ~FRAME_INSIDE) | (va & FRAME_INSIDE);
     local = frame & LOCAL;
   }
