@@ -395,6 +395,8 @@ export class Lane {
   frames: usize;
   /** In captured mapping, the pages whose frames are the lane's own. */
   ownPages: PageMap | null;
+  /** Frames that were placed as text, by address. */
+  textFrames: PageMap | null;
 
   // Replay
   /** Pages of the upper half are global. */
@@ -482,6 +484,9 @@ export function CONTEXT(mode: u8, asid: u32, vm: u16): u64 {
  * caches tell them apart; descriptors hold the plain address.
  */
 export const CAPTURED: u64 = (<u64>1) << 63;
+
+/** In a frame's address and in the entry of a line: its home is the node of whoever asks. */
+export const LOCAL: u64 = 1;
 
 /** In the context of a TLB entry: it serves all ASIDs (x86 G, Arm nG=0); its asid is 0. */
 export const GLOBAL: u64 = 0x80;

@@ -1,12 +1,11 @@
 // The line caches of a lane: what one access, one descriptor read, one prefetch does to them (docs/caches.md, which numbers the steps).
 
-import { Cache, Caches, CAPTURED, Lane, LATENCY, LineCache, NODE_OF_CPU, Policy } from '../layout';
+import { Cache, Caches, Lane, LATENCY, LineCache, LOCAL, NODE_OF_CPU, Policy } from '../layout';
 import { IS_UPPER } from '../paging/space';
-import { hasTextHome, isText } from '../paging/text';
-import { vmOf } from '../paging/vm';
+import { isText } from '../paging/text';
 import { ADD, Stat } from '../stats';
 import { ADDRESS, homeOf } from './home';
-import { find, has, insert, KERNEL, KEY, LOCAL, OWNED, PREFETCHED, remove, TEXT, touch } from './lines';
+import { find, has, insert, KERNEL, KEY, OWNED, PREFETCHED, remove, TEXT, touch } from './lines';
 import { emptyData, emptyFetch } from './slots';
 
 /** Who asks; also the place of its counters among those of a cache, of memory and of cycles (stats.ts). */
@@ -72,8 +71,8 @@ function ACTIVE(caches: Caches, i: u32): u32 {
   return load<u32>(caches.active + i * 4);
 }
 
-/** The instruction at physical address `pa` (with CAPTURED) and `va` is fetched. */
-export function fetchLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, context: u64): void {
+/** The instruction at physical address `pa` (with CAPTURED) and `va` is fetched; `local` is LOCAL or 0. */
+export function fetchLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, local: u64): void {
   const caches = lane.caches!;
   const l1i = LINE_CACHE(caches, Cache.L1i);
   const key = KEY(pa);
@@ -82,25 +81,25 @@ export function fetchLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, 
   if (entry) {
     if (!(entry & PREFETCHED)) return;
     store<u64>(set, entry & ~PREFETCHED);
-    prefetch(lane, caches, block, cpu, key, flagsOf(lane, pa, va, context));
+    prefetch(lane, caches, block, cpu, key, flagsOf(lane, va) | local);
     return;
   }
-  const flags = flagsOf(lane, pa, va, context);
+  const flags = flagsOf(lane, va) | local;
   ADD(block, Stat.CacheL1iFetchMiss, 1);
   belowFirst(lane, caches, block, cpu, key, flags, Source.Fetch);
   insert(set, l1i.ways, key | flags);
   prefetch(lane, caches, block, cpu, key, flags);
 }
 
-/** The data at physical address `pa` (with CAPTURED) and `va` is loaded or stored to. */
-export function dataLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, context: u64, isStore: bool): void {
+/** The data at physical address `pa` (with CAPTURED) and `va` is loaded or stored to; `local` is LOCAL or 0. */
+export function dataLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, local: u64, isStore: bool): void {
   const caches = lane.caches!;
   const l1d = LINE_CACHE(caches, Cache.L1d);
   const key = KEY(pa);
   const set = SET(caches, l1d, cpu, key);
   const entry = touch(set, l1d.setBytes, key);
   if (entry && (!isStore || entry & OWNED)) return;
-  const flags = flagsOf(lane, pa, va, context);
+  const flags = flagsOf(lane, va) | local;
   if (!entry) {
     ADD(block, Stat.CacheL1dDataMiss, 1);
     belowFirst(lane, caches, block, cpu, key, flags, Source.Data);
@@ -141,13 +140,10 @@ function readL1d(lane: Lane, caches: Caches, block: usize, cpu: u32, key: u64, f
   insert(set, l1d.ways, key | flags);
 }
 
-/** What an entry notes of the access that enters it. */
-function flagsOf(lane: Lane, pa: u64, va: u64, context: u64): u64 {
-  let flags: u64 = IS_UPPER(lane, va) ? KERNEL : 0;
-  if (lane.textCount && isText(lane, va)) flags |= TEXT;
-  if (pa & CAPTURED) return flags;
-  const placedAsText = flags & TEXT && hasTextHome(lane, vmOf(lane, context), va);
-  return (placedAsText ? lane.textPolicy : lane.dataPolicy) == Policy.Local ? flags | LOCAL : flags;
+/** What an entry notes of the address whose access enters it. */
+function flagsOf(lane: Lane, va: u64): u64 {
+  const flags: u64 = IS_UPPER(lane, va) ? KERNEL : 0;
+  return lane.textCount && isText(lane, va) ? flags | TEXT : flags;
 }
 
 /** Steps 2 to 5 for a line that the first level misses, or does not hold; enters it in L2 and LLC, counts, adds the latency. */

@@ -1,6 +1,6 @@
 // One set of a line cache: `ways` entries of 8 bytes, the most recent first, so that the order is the LRU state.
 //
-//   63 captured | 62 private | 51:6 line number (PA >> 6) | 5 valid | 4 owned | 3 prefetched | 2 kernel | 1 text | 0 local
+//   63 captured | 62 private | 51:6 line number (PA >> 6) | 5 valid | 4 owned | 3 prefetched | 2 kernel | 1 text | 0 local (LOCAL)
 //
 // An empty entry is 0, so memory fresh from the arena is an empty cache. The bits from 5 up tell lines apart: they make the *key* of a
 // line. A set takes an even number of places, so that entries are searched and moved in pairs; the one left over stays empty.
@@ -15,8 +15,6 @@ export const PREFETCHED: u64 = 1 << 3;
 export const KERNEL: u64 = 1 << 2;
 /** An access to text entered the line. */
 export const TEXT: u64 = 1 << 1;
-/** The line's home is the node of whoever asks. */
-export const LOCAL: u64 = 1 << 0;
 const FLAGS: u64 = VALID - 1;
 
 export const ENTRY_BYTES: u32 = 8;

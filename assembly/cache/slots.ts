@@ -14,7 +14,7 @@ export const CPU_SLOT_BYTES: u32 = 3 * KIND_BYTES;
 /** No address has it in a slot: lines are noted with the bits below their number set. */
 export const NO_LINE: u64 = 0;
 
-/** Empties the slot of a CPU's fetches for the line at `key`. */
+/** Empties the slot of a CPU's fetches for the line at `key`, or at any address with the same page offset. */
 // @ts-ignore: decorator
 @inline
 export function emptyFetch(caches: Caches, cpu: u32, key: u64): void {

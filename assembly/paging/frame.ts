@@ -1,7 +1,7 @@
 // The physical address behind an access. Lanes with line caches ask for it far more often than a walk goes through the tables, so every CPU
 // has a direct-mapped memory of frames. It is no part of the machine: what it holds is what the tables say, and it is told of every change.
 
-import { CAPTURED, Lane, Mapping, NODE_OF_CPU } from '../layout';
+import { CAPTURED, Lane, LOCAL, Mapping, NODE_OF_CPU, Policy } from '../layout';
 import { allocate } from '../memory/arena';
 import { newPageMap } from '../memory/pagemap';
 import { copyAt } from '../replica/copies';
@@ -11,6 +11,7 @@ import { hostAddress, hostOf, ipaOf, OWN_IPA, textAt } from './hosttree';
 import { findPage, SIZE } from './map';
 import { isCaptured } from './own';
 import { SHIFT_AT } from './stage';
+import { isTextFrame } from './text';
 import { stage2Address, stage2Leaf, vmOf } from './vm';
 
 
@@ -19,7 +20,7 @@ class Frame {
   /** The number of the piece of 2^FRAME_SHIFT bytes, plus one; 0: free. */
   key: u64;
   context: u64;
-  /** Its physical address, with CAPTURED where it is one. */
+  /** Its physical address, with CAPTURED and LOCAL where it is. */
   frame: u64;
   unused: u64;
 }
@@ -38,9 +39,10 @@ export const NO_FRAME: u64 = u64.MAX_VALUE;
 export function initFrameMemory(lane: Lane): void {
   lane.frames = allocate(lane.cpus * 4);
   if (lane.mapping != Mapping.Demand) lane.ownPages = newPageMap();
+  if (lane.textPlaced) lane.textFrames = newPageMap();
 }
 
-/** The frame of 4 KiB that `va` is in for a CPU, with CAPTURED where it is a captured one; NO_FRAME where nothing is mapped. */
+/** The frame of 4 KiB that `va` is in for a CPU, with CAPTURED and LOCAL where it is; NO_FRAME where nothing is mapped. */
 export function frameOf(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
   let frames = <usize>load<u32>(lane.frames + cpu * 4);
   if (!frames) {
@@ -73,7 +75,8 @@ function lookUpFrame(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
   const inside = ((<u64>1) << SHIFT_AT(lane.stage1, height)) - 1;
   const address = (addressOf(lane.stage1, load<u64>(page.leaf), height) | (va & inside)) & ~FRAME_INSIDE;
   const vm = vmOf(lane, context);
-  if (vm) return stage2Leaf(lane, vm, address) ? stage2Address(lane, vm, address) : NO_FRAME;
+  const local = lane.dataPolicy == Policy.Local ? LOCAL : 0;
+  if (vm) return stage2Leaf(lane, vm, address) ? stage2Address(lane, vm, address) | local : NO_FRAME;
   const host = hostOf(lane, context);
   if (host) {
     const ipa = ipaOf(lane, context, va, address);
@@ -84,7 +87,10 @@ function lookUpFrame(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
   }
   const copy = lane.copyCount ? copyAt(lane, va) : null;
   if (copy && NODE_OF_CPU(lane, cpu) != copy.home) return address;
-  return isCaptured(lane, va, context) ? address | CAPTURED : address;
+  if (isCaptured(lane, va, context)) return address | CAPTURED;
+  const shift = SIZE(lane, page.size).shift;
+  if (!isTextFrame(lane, (address >> shift) << shift)) return address | local;
+  return lane.textPolicy == Policy.Local ? address | LOCAL : address;
 }
 
 /** Forgets what the CPUs know of the 2^shift bytes that hold `va`. */

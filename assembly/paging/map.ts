@@ -18,7 +18,7 @@ import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor 
 import { noteOwnFrame } from './own';
 import { IS_UPPER, rootSlot } from './space';
 import { ENTRY_AT } from './stage';
-import { hasTextHome } from './text';
+import { hasTextHome, noteTextFrame } from './text';
 import { guestPages, mapIpa, stage2Address, stage2Leaf, vmOf } from './vm';
 
 // @ts-ignore: decorator
@@ -153,8 +153,10 @@ function back(lane: Lane, vm: Vm, cpuNode: u32, ipa: u64): u32 {
 function hostPage(lane: Lane, cpuNode: u32, va: u64, pa: u64, size: u32): u64 {
   const shift = SIZE(lane, size).shift;
   if (pa != PA_UNKNOWN) return (pa >> shift) << shift;
-  if (hasTextHome(lane, null, va)) return allocateFrame(lane, cpuNode, va, shift, lane.textPolicy, lane.textNode);
-  return allocateFrame(lane, cpuNode, va, shift, lane.dataPolicy, lane.dataNode);
+  if (!hasTextHome(lane, va)) return allocateFrame(lane, cpuNode, va, shift, lane.dataPolicy, lane.dataNode);
+  const frame = allocateFrame(lane, cpuNode, va, shift, lane.textPolicy, lane.textNode);
+  noteTextFrame(lane, frame);
+  return frame;
 }
 
 function guestPage(lane: Lane, vm: Vm, size: u32): u64 {

@@ -1,7 +1,8 @@
 // Which virtual addresses are text: the named regions of kernel text and read-only data.
 
-import { Lane, Policy, TextRange, Vm } from '../layout';
+import { Lane, TextRange } from '../layout';
 import { allocate } from '../memory/arena';
+import { addWord, findWord } from '../memory/pagemap';
 
 /** Ranges that there is room for at first. */
 const FIRST_RANGES: u32 = 8;
@@ -27,7 +28,17 @@ export function isText(lane: Lane, va: u64): bool {
   return false;
 }
 
-/** Whether the frame of the page at `va` goes where text goes; a guest's frames are placed by its intermediate addresses. */
-export function hasTextHome(lane: Lane, vm: Vm | null, va: u64): bool {
-  return lane.textPlaced && !vm && isText(lane, va);
+/** Whether the frame of a page that an access to `va` maps goes where text goes, outside guests. */
+export function hasTextHome(lane: Lane, va: u64): bool {
+  return lane.textPlaced && isText(lane, va);
+}
+
+/** Notes, for lanes with line caches, that a frame was placed as text; its page may hold other addresses too. */
+export function noteTextFrame(lane: Lane, frame: u64): void {
+  if (lane.textFrames) addWord(lane.textFrames!, frame, 0, 0);
+}
+
+/** Whether a frame was placed as text. */
+export function isTextFrame(lane: Lane, frame: u64): bool {
+  return lane.textFrames ? findWord(lane.textFrames!, frame, 0) != 0 : false;
 }

@@ -1,7 +1,8 @@
 // One lane's part of a replay: the look-ups of the accesses that the filter let through.
 
 import { dataLine, fetchLine } from '../cache/hierarchy';
-import { CAPTURED, FETCH, Lane, Level, Mapping, NODE_OF_CPU, PA_UNKNOWN, STORE } from '../layout';
+import { emptyData, emptyFetch } from '../cache/slots';
+import { CAPTURED, FETCH, Lane, Level, LOCAL, Mapping, NODE_OF_CPU, PA_UNKNOWN, STORE } from '../layout';
 import { dirtied } from '../paging/descriptor';
 import { forgetFramesAt, FRAME_INSIDE, frameOf, NO_FRAME } from '../paging/frame';
 import { findPage, newLeaf } from '../paging/map';
@@ -65,18 +66,24 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
  */
 export function accessLine(lane: Lane, cpu: u32, kind: u8, va: u64, context: u64, pa: u64): void {
   let address: u64;
+  let local: u64 = 0;
   // A guest's captured frames are behind its own stage 2.
   if (lane.mapping == Mapping.Captured && ~pa && !lane.stage2 && !lane.copyCount && !lane.hostTree) {
     const inside = ((<u64>1) << lane.stage1.pageShift) - 1;
     address = CAPTURED | (pa & ~inside) | (va & inside);
   } else {
     const frame = frameOf(lane, cpu, va, context);
-    if (frame == NO_FRAME) return;
-    address = frame | (va & FRAME_INSIDE);
+    if (frame == NO_FRAME) {
+      if (kind == FETCH) emptyFetch(lane.caches!, cpu, va);
+      else emptyData(lane.caches!, cpu, va);
+      return;
+    }
+    address = (frame & ~FRAME_INSIDE) | (va & FRAME_INSIDE);
+    local = frame & LOCAL;
   }
   const block = lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes;
-  if (kind == FETCH) fetchLine(lane, block, cpu, address, va, context);
-  else dataLine(lane, block, cpu, address, va, context, kind == STORE);
+  if (kind == FETCH) fetchLine(lane, block, cpu, address, va, local);
+  else dataLine(lane, block, cpu, address, va, local, kind == STORE);
 }
 
 /** The second level and, where that misses, a walk; returns the size number of the page. */

@@ -491,6 +491,73 @@ describe('homes', () => {
   });
 });
 
+describe('equal addresses', () => {
+  it('of a captured line and a table are two lines in the same set', () => {
+    // l1d has 5 ways. The walk for page 0 reads lines 0, 64, 128 and 192 of tables, all of set 0, where captured line 0 is the fifth. The
+    // walk for page 64 reads 0, 64, 128 and misses 200, of set 8; captured line 4096 then drops 192, which the walk for page 1 misses.
+    const { run, counts } = machine({ l1d: [64, 5], llc: null, walks: 'l1d' });
+    run([
+      [0, LOAD, 0n],
+      [0, LOAD, 0x40000n],
+      [0, LOAD, 0n],
+      [0, LOAD, 0x1040n],
+    ]);
+    expect(counts()).toMatchObject({
+      'cache.l1d.data.hit': 1,
+      'cache.l1d.data.miss': 3,
+      'cache.l1d.walk.hit': 6,
+      'cache.l1d.walk.miss': 6,
+    });
+  });
+
+  it('of an allocated and a captured frame are two frames', () => {
+    const { run, counts } = machine({});
+    const first = 1n << 39n; // the first frame of node 0
+    run([
+      [0, LOAD, line(1), UNKNOWN],
+      [0, LOAD, line(1), first + 64n],
+      [0, LOAD, line(1), first + 64n],
+    ]);
+    expect(counts()).toMatchObject({ 'walk.remaps': 1, 'cache.l1d.data.miss': 2, 'cache.l1d.data.hit': 1 });
+  });
+});
+
+describe('a large page', () => {
+  // 2 MiB with text in it, which is local; data is on node 0.
+  const options: Options = {
+    cpuNode: [0, 1],
+    mapping: 'demand',
+    llc: null,
+    also: (core, lane) => {
+      core.addPageSize(lane, 21, 1, 0);
+      core.setPageSizes(lane, 1, 3);
+      core.setPlacement(lane, core.Policy.Node, 0, core.Policy.FirstTouch, 0);
+      core.setTextPlacement(lane, core.Policy.Local, 0);
+      core.addTextRange(lane, 0x10_0000n, 0x10_0fffn);
+    },
+  };
+
+  it('that an access to data maps is placed as data, its text too', () => {
+    const { run, counts } = machine(options);
+    run([
+      [1, LOAD, line(1)],
+      [1, FETCH, 0x10_0000n],
+    ]);
+    expect(counts(1)).toMatchObject({ 'cache.memory.data.remote': 1, 'cache.memory.fetch.remote': 1 });
+  });
+
+  it('that an access to text maps is placed as text, its data too', () => {
+    const { run, counts } = machine(options);
+    run([
+      [1, FETCH, 0x10_0000n],
+      [1, LOAD, line(1)],
+      [0, LOAD, line(2)],
+    ]);
+    expect(counts(1)).toMatchObject({ 'cache.memory.fetch.local': 1, 'cache.memory.data.local': 1 });
+    expect(counts(0)).toMatchObject({ 'cache.memory.data.local': 1 });
+  });
+});
+
 describe('a page that moves', () => {
   it('in captured mapping takes its lines along', () => {
     const { run, counts } = machine({});
@@ -514,6 +581,20 @@ describe('a page that moves', () => {
       [0, LOAD, line(1)],
     ]);
     expect(counts()).toMatchObject({ 'fault.demand': 2, 'cache.l1d.data.miss': 2, 'cache.l1d.data.hit': 1 });
+  });
+
+  it('by unmapping while a TLB knows it has no line, and costs nothing', () => {
+    // l1d counts one hit for each look-up that is no miss.
+    const { core, run, counts } = machine({ mapping: 'demand' });
+    run([[0, LOAD, line(1)]]);
+    const { 'cache.memory.data.local': local, 'cycles.data': cycles } = counts();
+    core.unmap(0, 0, 0, 0, 0n);
+    run([[0, LOAD, line(2)]]);
+    expect(counts()).toMatchObject({ 'cache.memory.data.local': local, 'cycles.data': cycles, 'walk.count': 1 });
+    // Eight pages of the same set drop it from the TLB, so it is mapped again: lines 1 and 2 of the new frame are as new as theirs.
+    const others = Array.from({ length: 8 }, (_, i): Row => [0, LOAD, BigInt(i + 1) * 0x10000n + line(5)]);
+    run([...others, [0, LOAD, line(1)], [0, LOAD, line(2)]]);
+    expect(counts()).toMatchObject({ 'walk.count': 10, 'fault.demand': 10, 'cache.l1d.data.miss': 1 + 8 + 2 });
   });
 });
 
@@ -542,6 +623,16 @@ describe('between passes', () => {
       'cache.llc.data.miss': 4 - dataHits,
       'cache.llc.fetch.miss': 2 - fetchHits,
     });
+  });
+
+  it('line k of pollution, of the bytes rounded up, has set k modulo the sets, on every CPU', () => {
+    // Three sets of one way: 65 bytes are lines 0 and 1, which replace 3 and 1 and leave 2.
+    const { core, run, counts } = machine({ cpuNode: [0, 0], l1d: [3, 1], mapping: 'demand' });
+    const access = (...numbers: number[]) => run(numbers.map((number) => [1, LOAD, line(number)]));
+    access(1, 2, 3);
+    core.pollute(0, 1, 65n);
+    access(2, 1, 3);
+    expect(counts(1)).toMatchObject({ 'cache.l1d.data.hit': 1, 'cache.l1d.data.miss': 5 });
   });
 
   it('pollution is read through l1d and LLC, uncounted, the same lines every time', () => {

@@ -47,8 +47,8 @@ function metadataOf({ nodes, ranges, regions }: TraceContext) {
       node,
       ranges: ranges.filter((range) => range.node === node).map(({ from, to }) => ({ from: hex(from), to: hex(to) })),
     })),
-    regions: regions.map(({ name, va, bytes }) => {
-      return { name, va: hex(va), bytes: Number(bytes), pa: null, pageSize: null, node: null };
+    regions: regions.map(({ name, va, bytes, pa }) => {
+      return { name, va: hex(va), bytes: Number(bytes), pa: hex(pa!), pageSize: null, node: null };
     }),
   };
 }
@@ -61,6 +61,10 @@ function replayCore(scenario: CachesScenario, config: Config, build: Build, batc
   const trace = { path: 'random', columns, ...metadataOf(context) };
   const replayer = new Replayer(trace, [config], [topology], build);
   const { core } = replayer;
+  // The host names text where memory.text or replay.cold asks for it; here `cool` does.
+  if (config.memory.text === null) {
+    for (const { va, bytes } of context.regions) core.addTextRange(replayer.lanes[0], va, va + bytes - 1n);
+  }
   const scopes = { all: core.Scope.All, kernel: core.Scope.Kernel, text: core.Scope.Text };
   expect(new Set(Object.values(scopes)).size).toBe(3);
   const run = (rows: Row[]) => {

@@ -1,7 +1,5 @@
 // Random replays with line caches for fast-check: the machines, formats and rows of arbitrary.ts on few lines per page, with
-// tiny caches of every kind, and with invalidations and pollution between the rows. Left out is what the definition leaves open:
-// text placement of captured frames and of two stages, captured frames where tables and allocated frames are, pages that a
-// node has no room for, and pollution whose effect depends on which lines it reads.
+// tiny caches of every kind, and with invalidations and pollution between the rows. Pages that a node has no room for are left out.
 import fc from 'fast-check';
 import { type Scenario, scenario, type ScenarioConfig } from './arbitrary.js';
 import { bytesOf, formatOf } from './format.js';
@@ -17,8 +15,8 @@ export interface CachesScenario extends Scenario {
 }
 
 const UNKNOWN_PA = (1n << 64n) - 1n;
-/** Captured frames are this far above the beginning of their node's range, where no table and no allocated frame is. */
-const CAPTURED_OFFSET = 1n << 31n;
+/** Captured frames are this far above those of arbitrary.ts: where tables are, where nothing is, where allocated frames are. */
+const CAPTURED_OFFSETS = [0n, 1n << 31n, 1n << 39n];
 
 const int = (min: number, max: number) => fc.integer({ min, max });
 const oneOf = <T>(...values: T[]) => fc.constantFrom(...values);
@@ -52,23 +50,22 @@ const caches: fc.Arbitrary<CachesConfig> = fc.record({
   prefetchLines: int(0, 2),
 });
 
-function actionsOf(rows: number, cpus: number, inclusive: boolean): fc.Arbitrary<Action[]> {
+function actionsOf(rows: number, cpus: number): fc.Arbitrary<Action[]> {
   const before = int(0, rows);
   const cool = fc.record({ before, cool: oneOf<ColdScope>('all', 'kernel', 'text') });
-  // Multiples of 60 lines put as many lines in every set of any of these caches, here more than it has ways, wherever they
-  // begin: so nothing depends on which lines they are. What an inclusive LLC drops does.
-  const pollute = fc.record({ before, cpu: int(0, cpus - 1), pollute: oneOf(240n * 64n, 300n * 64n) });
-  const action: fc.Arbitrary<Action> = inclusive ? cool : fc.oneof(cool, pollute);
-  return fc.array(action, { maxLength: 6 }).map((actions) => actions.sort((a, b) => a.before - b.before));
+  const bytes = fc.oneof(int(1, 1000), int(1, 20_000)).map(BigInt);
+  const pollute = fc.record({ before, cpu: int(0, cpus - 1), pollute: bytes });
+  const actions = fc.array(fc.oneof<fc.Arbitrary<Action>[]>(cool, pollute), { maxLength: 6 });
+  return actions.map((actions) => actions.sort((a, b) => a.before - b.before));
 }
 
-/** The row on one of the first 16 or the last two lines of its page, its captured frame out of the way. */
-function narrow(row: Row, baseShift: bigint): Row {
+/** The row on one of the first 16 or the last two lines of its page, its captured frame moved up. */
+function narrow(row: Row, baseShift: bigint, capturedOffset: bigint): Row {
   if (row.kind >= 16) return row;
   const pageBytes = 1n << baseShift;
   const offset = row.va & (pageBytes - 1n);
   const moved = (offset >= pageBytes - 128n ? offset : offset & 0x3ffn) - offset;
-  const pa = row.pa === undefined || row.pa === UNKNOWN_PA ? row.pa : row.pa + moved + CAPTURED_OFFSET;
+  const pa = row.pa === undefined || row.pa === UNKNOWN_PA ? row.pa : row.pa + moved + capturedOffset;
   return { ...row, va: row.va + moved, ...(pa !== undefined && { pa }) };
 }
 
@@ -86,8 +83,7 @@ function withSmallPages(paging: Paging): Paging {
 /** Random replays with line caches. */
 export const cachesScenario: fc.Arbitrary<CachesScenario> = scenario.chain((plain) => {
   const { config, context, rows } = plain;
-  const { nodes } = context;
-  const allocatesText = config.replay.mapping === 'demand' && !config.paging.stage2;
+  const { nodes, regions } = context;
   const text = fc.oneof(
     oneOf<Placement | null>(null, 'first-touch', 'local', 'interleave'),
     int(0, nodes - 1).map((node) => ({ node })),
@@ -95,11 +91,14 @@ export const cachesScenario: fc.Arbitrary<CachesScenario> = scenario.chain((plai
   return fc
     .record({
       caches,
-      text: allocatesText ? text : fc.constant(null),
+      text,
+      capturedOffset: oneOf(...CAPTURED_OFFSETS),
+      // Where the captured machine had the regions: around the frames of a node.
+      regionPages: fc.tuple(...regions.map(() => fc.record({ node: int(0, nodes - 1), page: int(0, 40) }))),
       l2Cycles: int(0, 20),
       llcNs: int(0, 60),
     })
-    .chain(({ caches, text, l2Cycles, llcNs }) => {
+    .chain(({ caches, text, capturedOffset, regionPages, l2Cycles, llcNs }) => {
       const { machine, memory } = config;
       const withCaches: ScenarioConfig = {
         ...config,
@@ -108,10 +107,14 @@ export const cachesScenario: fc.Arbitrary<CachesScenario> = scenario.chain((plai
         memory: { ...memory, text },
       };
       const { baseShift } = formatOf(config.paging);
-      return actionsOf(rows.length, context.cpuNode.length, caches.llc?.inclusive ?? false).map((actions) => ({
+      const placed = regions.map((region, i) => {
+        const { node, page } = regionPages[i];
+        return { ...region, pa: (BigInt(node) << 32n) + (BigInt(page) << baseShift) + capturedOffset };
+      });
+      return actionsOf(rows.length, context.cpuNode.length).map((actions) => ({
         config: withCaches,
-        context,
-        rows: rows.map((row) => narrow(row, baseShift)),
+        context: { ...context, regions: placed },
+        rows: rows.map((row) => narrow(row, baseShift, capturedOffset)),
         actions,
       }));
     });

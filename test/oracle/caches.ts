@@ -1,9 +1,8 @@
 // The line caches of a machine (docs/caches.md): private caches of each CPU, last-level caches of clusters or of the memory of
 // a node. Read `access`, then `bring`, which is steps 2 to 5 of the definition.
-import { type Enterer, LineCache } from './linecache.js';
+import { type Enterer, LINE_SHIFT, LineCache } from './linecache.js';
 import { type CachesConfig } from './types.js';
 
-const LINE_SHIFT = 6n;
 /** Lines of 4 KiB are 64: prefetches stay within them. */
 const LINES_OF_4K_SHIFT = 6n;
 

@@ -686,6 +686,66 @@ describe('homes', () => {
     });
   });
 
+  test.each([
+    // Frames 0x8_0000 and 0x8_0001, from nodes 1, 0 and 0: by number 0 and 1, or node 1 for the first and node 0 for the second.
+    ['interleave', { 'cache.memory.fetch.local': 1, 'cache.memory.fetch.remote': 1 }, 'remote'],
+    ['first-touch', { 'cache.memory.fetch.local': 1, 'cache.memory.fetch.remote': 1 }, 'local'],
+    ['local', { 'cache.memory.fetch.local': 2 }, 'local'],
+  ] as const)('of captured text by %s are by physical page', (text, expected, ofCpu1) => {
+    const rows = [fetch(pages[0] + 1, 1, { pa: regions[0].pa + 64n })];
+    rows.push(...[0, 1].map((i) => fetch(pages[i], 0, { pa: regions[i].pa })));
+    const oracle = run({ replay: captured, memory: { text }, context: { cpuNode, has, ranges, regions } }, rows);
+    expect(pick(oracle.counters()[0], (key) => /memory\.fetch/.test(key))).toEqual(expected);
+    expect(pick(oracle.counters()[1], (key) => /memory\.fetch/.test(key))).toEqual({
+      [`cache.memory.fetch.${ofCpu1}`]: 1,
+    });
+  });
+
+  test('of a large page follow the access that maps it', () => {
+    // A page of 2 MiB with text in it, local, and data on node 0. Mapped by data it is on node 0 for CPU 1's fetch of the text; mapped
+    // by the fetch it is local for CPU 1's load, and for CPU 0's.
+    const setup = {
+      memory: { text: 'local' as const, data: { node: 0 } },
+      paging: { pageSize: { default: '2M' as const, rules: [] } },
+      context: { cpuNode, regions },
+    };
+    const ofCpus = (rows: Row[]) =>
+      run(setup, rows)
+        .counters()
+        .map((counters) => pick(counters, (key) => /memory\.(data|fetch)/.test(key)));
+    expect(ofCpus([load(0, 1), fetch(pages[0], 1)])[1]).toEqual({
+      'cache.memory.data.remote': 1,
+      'cache.memory.fetch.remote': 1,
+    });
+    expect(ofCpus([fetch(pages[0], 1), load(0, 1), load(1, 0)])).toEqual([
+      { 'cache.memory.data.local': 1 },
+      { 'cache.memory.data.local': 1, 'cache.memory.fetch.local': 1 },
+    ]);
+  });
+
+  test('captured lines are not those of tables and allocated frames at equal addresses', () => {
+    // Walks fill l1d with d0 to d3 at addresses 0, 0x1000, 0x2000, 0x3000. Captured L0 at 0 is not d0, in the same set of 64.
+    const rows = [load(0, 0, { pa: 0n }), load(64, 0, { pa: 0x2000n })];
+    const l1d = { sets: 64, ways: 4 };
+    const oracle = run({ caches: { l1d, walks: 'l1d' }, replay: captured, context: { has } }, rows);
+    // L0 drops d0; the second walk misses it and, as d0 drops d1 and so on, all others.
+    expect(oracle.counters()[0]).toMatchObject({ 'cache.l1d.data.miss': 2, 'cache.l1d.walk.miss': 8 });
+  });
+
+  test('an allocated frame that becomes a captured one of the same number is remapped', () => {
+    // The first frame of node 0 is at 2^39.
+    const pas = [(1n << 64n) - 1n, 1n << 39n, 1n << 39n];
+    const oracle = run(
+      { replay: captured, context: { has } },
+      pas.map((pa) => load(0, 0, { pa })),
+    );
+    expect(oracle.counters()[0]).toMatchObject({
+      'walk.remaps': 1,
+      'cache.l1d.data.miss': 2,
+      'cache.l1d.data.hit': 1,
+    });
+  });
+
   test('are as far as the distance from the asking node says', () => {
     // 0 -> 1 is 30, 1 -> 0 is 20: the line through (10, 80) and (20, 140) gives 200 at 30.
     const distances = [
@@ -801,6 +861,15 @@ describe('cold and polluted', () => {
     oracle.pollute(1, 320n);
     oracle.run([load(0)]);
     expect(oracle.counters()[0]).toMatchObject({ 'cache.llc.data.hit': 1, 'cache.memory.data.local': 2 });
+  });
+
+  test('line k of pollution, of the bytes rounded up, has set k modulo the sets, on every CPU', () => {
+    // Three sets of one way: 65 bytes are lines 0 and 1, which replace L3 and L1 and leave L2.
+    const oracle = machine({ caches: { l1d: { sets: 3, ways: 1 } }, context: { cpuNode: [0, 0] } });
+    oracle.run([load(1, 1), load(2, 1), load(3, 1)]);
+    oracle.pollute(1, 65n);
+    oracle.run([load(2, 1), load(1, 1), load(3, 1)]);
+    expect(oracle.counters()[1]).toMatchObject({ 'cache.l1d.data.hit': 1, 'cache.l1d.data.miss': 5 });
   });
 
   test('pollution is on the node of its CPU', () => {

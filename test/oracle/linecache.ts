@@ -2,6 +2,14 @@
 // lost leaves room, so that the next one entered in its set drops nothing.
 import { type CacheGeometry } from './types.js';
 
+/**
+ * Where the address of a byte in its memory ends. The bits above tell memories apart: the machine's own (0), what CPUs read to pollute, the
+ * captured machine's. Equal addresses in two of them are different lines with the same index.
+ */
+export const MEMORY_SHIFT = 52n;
+/** Lines of 64 bytes. */
+export const LINE_SHIFT = 6n;
+
 /** The access that entered a line: whether its address is in the upper half, and in a text or read-only region. */
 export interface Enterer {
   kernel: boolean;
@@ -18,7 +26,7 @@ export interface CacheEntry {
   prefetched: boolean;
 }
 
-/** One cache; its index is the line number modulo its sets, any number of them. */
+/** One cache; its index is the line number in its memory modulo its sets, any number of them. */
 export class LineCache {
   private sets: CacheEntry[][];
 
@@ -61,6 +69,7 @@ export class LineCache {
   }
 
   private setOf(line: bigint): CacheEntry[] {
-    return this.sets[Number(line % BigInt(this.sets.length))];
+    const number = BigInt.asUintN(Number(MEMORY_SHIFT - LINE_SHIFT), line);
+    return this.sets[Number(number % BigInt(this.sets.length))];
   }
 }

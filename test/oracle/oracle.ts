@@ -5,7 +5,7 @@ import { Counts, type PhaseCounts } from './counts.js';
 import { formatOf, pageSizesOf, stage2FormatOf, type Format, type Leaf } from './format.js';
 import { Homes, isText } from './home.js';
 import { memoryCycles } from './latency.js';
-import { type Enterer } from './linecache.js';
+import { type Enterer, MEMORY_SHIFT } from './linecache.js';
 import { PageSizes } from './pagesize.js';
 import { Frames, nodeOf } from './placement.js';
 import { Tables, type Step } from './tables.js';
@@ -39,8 +39,8 @@ const IN_SCOPE: Record<ColdScope, (by: Enterer) => boolean> = {
 };
 
 const LINE_BYTES = 64;
-/** What pollutes lies above all memory: the bytes of CPU c from 2^56 + c * 2^40. */
-const pollutionPa = (cpu: number) => (1n << 56n) + (BigInt(cpu) << 40n);
+/** What pollutes is a memory of its CPU's own, which begins at its address 0. */
+const pollutionPa = (cpu: number) => BigInt(cpu + 1) << MEMORY_SHIFT;
 
 interface Cpu {
   id: number;
@@ -215,12 +215,13 @@ export class Oracle {
     if (!this.caches) return;
     const { context, vm, tables } = this.spaceOf(row);
     const target = tables.target(tables.probe(context, va)!, va);
+    const owner = tables.owner(context, va);
     const kind: AccessKind = row.kind === FETCH ? 'fetch' : 'data';
     this.caches.access({
       cpu: cpu.id,
       kind,
       store: row.kind === STORE,
-      pa: vm ? vm.physical(target)! : target, // backed: the look-up walked, or its TLB entry is from a walk
+      pa: vm ? vm.physical(target)! : this.homes.addressOf(owner, va, target), // backed: the look-up walked, or its TLB entry is from a walk
       homeOf: (pa, node) => this.homes.of(pa, node),
       by: { kernel: this.format.isUpper(va), text: isText(this.context.regions, va) },
     });
@@ -320,10 +321,10 @@ export class Oracle {
     const { context, tables } = space;
     const captured = this.config.replay.mapping === 'captured' && pa !== UNKNOWN_PA;
     const framePa = captured ? (pa >> this.format.baseShift) << this.format.baseShift : null;
-    if (framePa !== null) this.homes.capture(framePa);
     const mapped = tables.probe(context, va);
     if (mapped === null) this.demandMap(cpu, space, va, framePa);
     else if (framePa !== null) this.remap(cpu, context, va, mapped, framePa);
+    if (framePa !== null) this.homes.capture(tables.owner(context, va), va);
 
     if (store && tables.setDirty(tables.probe(context, va)!, va)) this.counts.add(cpu.id, 'walk.updates');
     return tables.probe(context, va)!;
@@ -347,7 +348,9 @@ export class Oracle {
   }
 
   private remap(cpu: Cpu, context: string, va: bigint, path: Step[], framePa: bigint): void {
-    if (this.format.pagePa(path[path.length - 1].value, this.tables.leafOf(path)) === framePa) return;
+    const presentPa = this.format.pagePa(path[path.length - 1].value, this.tables.leafOf(path));
+    // An allocated frame is another one than any captured, whatever their numbers.
+    if (presentPa === framePa && this.homes.isCaptured(this.tables.owner(context, va), va)) return;
     this.tables.remap(path, va, framePa);
     this.counts.add(cpu.id, 'walk.remaps');
     for (const { l1i, l1d, l2 } of this.cpus) for (const tlb of [l1i, l1d, l2]) tlb.invalidate(context, va);

@@ -1,8 +1,10 @@
 // The native yardstick with line caches (tools/bench/caches.c) on traces of a few rows, with counts that follow from
-// docs/caches.md and docs/models.md. Skipped where no C compiler is.
+// docs/caches.md and docs/models.md, and on samples against the core. Skipped where no C compiler is.
 
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type CachesResult, NativeCaches } from '../../tools/bench/caches.js';
+import { benchCaches } from '../../tools/bench/withCaches.js';
 import { batchOf } from '../assembly/rows.js';
 
 const FETCH = 0;
@@ -41,6 +43,14 @@ async function count(accesses: Access[], ...machine: string[]): Promise<CachesRe
 }
 
 describe.skipIf(!native)('the native program with line caches', () => {
+  test.each(['x86-64-kernel', 'arm64-kernel'])('counts %s as the core does', async (name) => {
+    const path = fileURLToPath(new URL(`../../traces/samples/${name}.arrow`, import.meta.url));
+    // Throws where a counter differs: those of this file's other tests, and more.
+    const contests = await benchCaches(path, 200_000, 1, native);
+    expect(contests.map(({ mapping }) => mapping)).toEqual(['captured', 'demand']);
+    for (const { equalCounters } of contests) expect(equalCounters).toBeGreaterThan(50);
+  });
+
   test('replaces the least recent line of a set', async () => {
     // Lines A, B, A, C, A, B in one set of two: C drops B, so A, B, C, B miss. All on one page: one walk of 4 descriptors.
     const rows: Access[] = [0, 64, 0, 128, 0, 64].map((va) => [LOAD, va]);
