@@ -10,7 +10,7 @@ import { progress } from '../progress.js';
 import { hashTrace, replayTrace } from '../replay/replay.js';
 import { saveText } from '../results/save.js';
 import { SUMMARY_FILE } from '../results/summary.js';
-import { summaryText } from '../results/text.js';
+import { brokenInvariants, summaryText } from '../results/text.js';
 
 interface Options {
   config?: string;
@@ -23,10 +23,13 @@ interface Options {
 const EXAMPLES = `
 Without --config the preset "generic" applies. docs/configuration.md explains every key.
 
+With replay.checks: true invariants are checked after every event; one that was broken is named and the exit code is 1.
+
 Examples:
   nodewalk replay traces/samples/sqlite.arrow
   nodewalk replay trace.arrow --config haswell-ep --set memory.tables=interleave
   nodewalk replay trace.arrow --config my-machine.yaml --json > summary.json
+  nodewalk replay kernel.arrow --config haswell-ep --set system.name=text-replication --set replay.mapping=captured
   nodewalk replay trace.arrow --set paging.pageSize=2M -o out/huge && nodewalk report out/huge
 `;
 
@@ -55,6 +58,9 @@ export function register(program: Command): void {
       }
       process.stdout.write(options.json ? document : summaryText(summary));
       if (options.output !== undefined) process.stderr.write(`wrote ${join(options.output, SUMMARY_FILE)}\n`);
+      const broken = brokenInvariants(summary);
+      process.stderr.write(broken.map((line) => `nodewalk replay: ${line}\n`).join(''));
+      if (broken.length > 0) process.exitCode = 1;
     });
 }
 

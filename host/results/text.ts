@@ -2,6 +2,7 @@
 
 import { nanoseconds, number, percent } from '../format.js';
 import { table } from '../table.js';
+import { type Violations } from '../replay/replayer.js';
 import { type Counters, type Summary } from './summary.js';
 
 /** The totals, and a table of phases and of CPUs where there is more than one. */
@@ -43,6 +44,7 @@ function totalsText(totals: Counters): string {
         .join(', '),
     ],
     ...cacheRows(totals),
+    ...maintenanceRows(totals),
     ['first touches', number(fault.demand ?? 0)],
     ['page tables', `${number(tables?.bytes ?? 0)} bytes`],
     [
@@ -52,6 +54,40 @@ function totalsText(totals: Counters): string {
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+/** The invariants that were broken, a line each: how often, and where first. */
+export function brokenInvariants({ checks }: Summary): string[] {
+  const found = (checks ?? {}) as Record<string, Partial<Violations>>;
+  return Object.entries(found).flatMap(([name, { violations = 0, first }]) => {
+    if (violations === 0) return [];
+    const where = first ? `; first at record ${first.record}, address ${first.va}, CPU ${first.cpu}` : '';
+    return [`invariant ${name} was broken ${number(violations)} times${where}`];
+  });
+}
+
+/** What events made the kernel do, where there were any. */
+function maintenanceRows({ maintenance, table: tables }: Counters): [string, string][] {
+  const counts = (maintenance ?? {}) as Record<string, number | Record<string, number>>;
+  const sum = (value: number | Record<string, number> = 0) =>
+    typeof value === 'number' ? value : Object.values(value).reduce((total, n) => total + n, 0);
+  const names = {
+    tableStore: 'table stores',
+    syncStore: 'of them to keep copies in step',
+    tlbi: 'TLB invalidations',
+    ipi: 'interrupts',
+    trap: 'traps',
+    rootWrite: 'root writes',
+    bytesCopied: 'bytes copied',
+  };
+  const shown = Object.entries(names).flatMap(([key, name]) =>
+    sum(counts[key]) > 0 ? [`${number(sum(counts[key]))} ${name}`] : [],
+  );
+  const replicas = tables?.replicaBytes ?? 0;
+  return [
+    ...(shown.length > 0 ? [['maintenance', shown.join(', ')] as [string, string]] : []),
+    ...(replicas > 0 ? [['copies of text', `${number(replicas)} bytes`] as [string, string]] : []),
+  ];
 }
 
 /** Line caches, which not every machine has. */
@@ -73,7 +109,7 @@ function cacheRows({ cache = {} }: Counters): [string, string][] {
 
 /** What CPUs wait for, in shares of all cycles. */
 function partsText({ total, ...parts }: Counters['cycles']): string {
-  const shown = ['fetch', 'data', 'walk'].filter((name) => name === 'walk' || parts[name]);
+  const shown = ['fetch', 'data', 'walk', 'maintenance'].filter((name) => name === 'walk' || parts[name]);
   return shown
     .map((name) => `${name === 'walk' ? 'walks' : name} ${percent(ratio(Number(parts[name]), total))}`)
     .join(', ');
