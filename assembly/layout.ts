@@ -148,7 +148,7 @@ export class HostText {
   last: u64;
   /** u64[roots] */
   frames: usize;
-  /** PatchedLine (replica/copies.ts), the first; 0: none. */
+  /** PatchedLine (paging/copies.ts), the first; 0: none. */
   lines: usize;
 }
 
@@ -344,7 +344,7 @@ export class Lane {
   spaceMask: u32;
   spaceCount: u32;
 
-  // Copies of kernel tables (replica/views.ts)
+  // Copies of kernel tables (paging/views.ts)
   /** Sets of root tables: one, or one per node where a system replicates them. */
   views: u32;
   /** The addresses whose tables are per view. */
@@ -368,7 +368,7 @@ export class Lane {
   shadows: usize;
   /** The stage 2 that the host itself runs under; null: none. */
   hostTree: HostTree | null;
-  /** Copies of kernel text and data (replica/copies.ts). */
+  /** Copies of kernel text and data (paging/copies.ts). */
   copies: usize;
   copyCount: u32;
 

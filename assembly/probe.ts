@@ -8,7 +8,7 @@ import { findPage, SIZE, TABLES } from './paging/map';
 import { rootSlot } from './paging/space';
 import { ENTRY_AT, SHIFT_AT } from './paging/stage';
 import { stage2Address, vmOf } from './paging/vm';
-import { VIEW_OF } from './replica/views';
+import { VIEW_OF } from './paging/views';
 
 /** Table bytes that live on a node. */
 export function tableBytesOf(lane: Lane, node: u32): u64 {

@@ -4,7 +4,7 @@
 // other setters; startLane last. The host has checked the arguments.
 
 import { LINE_CACHE } from './cache/hierarchy';
-import { addRange } from './cache/home';
+import { addRange } from './memory/home';
 import { cachesOf, planCaches } from './cache/plan';
 import { Cache, Format, HostTree, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
 import { allocate } from './memory/arena';

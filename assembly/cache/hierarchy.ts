@@ -4,7 +4,7 @@ import { Cache, Caches, Lane, LATENCY, LineCache, LOCAL, NODE_OF_CPU, Policy } f
 import { IS_UPPER } from '../paging/space';
 import { isText } from '../paging/text';
 import { ADD, Stat } from '../stats';
-import { ADDRESS, homeOf } from './home';
+import { ADDRESS, homeOf } from '../memory/home';
 import { find, has, insert, KERNEL, KEY, OWNED, PREFETCHED, remove, TEXT, touch } from './lines';
 import { emptyData, emptyFetch } from './slots';
 

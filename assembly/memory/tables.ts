@@ -99,7 +99,7 @@ export function newTableOn(lane: Lane, node: u32): u64 {
   return ((<u64>node) << NODE_SHIFT) | ((<u64>takePages(lane.tables, 1)) << lane.tables.pageShift);
 }
 
-/** A table page on `node` that only a further view needs (replica/views.ts). */
+/** A table page on `node` that only a further view needs (paging/views.ts). */
 export function newReplicaTable(lane: Lane, node: u32): u64 {
   const total = lane.replicaTableBytes + node * 8;
   store<u64>(total, load<u64>(total) + ((<u64>1) << lane.stage1.pageShift));

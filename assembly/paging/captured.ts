@@ -5,12 +5,12 @@
 // A page is taken as it is in the image when it is imported with its root, and as zero when a store links it.
 
 import { Format, Lane, PageMap, PA_UNKNOWN, Policy } from '../layout';
-import { homeOfAddress } from '../cache/home';
+import { homeOfAddress } from '../memory/home';
 import { allocate } from '../memory/arena';
 import { clearImagePage, imageAt } from '../memory/image';
 import { addWord, findWord, newPageMap } from '../memory/pagemap';
 import { allocateTables, DESCRIPTOR, freeReplicaTable, freeTable, newReplicaTable } from '../memory/tables';
-import { isPerView, rootViews } from '../replica/views';
+import { isPerView, rootViews } from './views';
 import { addressOf, isLeaf, isPresent, withAddress } from './descriptor';
 import { rootSlot } from './space';
 import { ENTRY_AT, SHIFT_AT } from './stage';

@@ -4,8 +4,8 @@
 import { CAPTURED, Lane, LOCAL, Mapping, NODE_OF_CPU, Policy } from '../layout';
 import { allocate } from '../memory/arena';
 import { newPageMap } from '../memory/pagemap';
-import { copyAt } from '../replica/copies';
-import { VIEW_OF } from '../replica/views';
+import { copyAt } from './copies';
+import { VIEW_OF } from './views';
 import { addressOf } from './descriptor';
 import { hostAddress, hostOf, ipaOf, OWN_IPA, textAt } from './hosttree';
 import { findPage, SIZE } from './map';

@@ -12,8 +12,8 @@ import {
   newTableOn,
   takePages,
 } from '../memory/tables';
-import { copyAt, frameIn } from '../replica/copies';
-import { isPerView, rootViews, subtreeNode } from '../replica/views';
+import { copyAt, frameIn } from './copies';
+import { isPerView, rootViews, subtreeNode } from './views';
 import { addressOf, isInRun, isLeaf, isPresent, leafDescriptor, tableDescriptor } from './descriptor';
 import { noteOwnFrame } from './own';
 import { IS_UPPER, rootSlot } from './space';

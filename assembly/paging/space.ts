@@ -1,6 +1,6 @@
 // Address spaces: each context (layout.ts, CONTEXT) has its own root tables. x86 has one root for both halves of the
 // address space (CR3), Arm one for each (TTBR0, TTBR1), chosen by VA bit 55. Where a system replicates roots, there is one of each
-// per view (replica/views.ts).
+// per view (paging/views.ts).
 //
 // They live in an open-addressing hash table that doubles when it is half full.
 

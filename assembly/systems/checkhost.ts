@@ -5,7 +5,7 @@ import { DESCRIPTOR } from '../memory/tables';
 import { addressOf, isDevice, isLeaf, isPresent, isWritable } from '../paging/descriptor';
 import { bitsAt, findHostLeaf, hostAddress, OWN_IPA, ROOT, TEXT, textAt } from '../paging/hosttree';
 import { SHIFT_AT } from '../paging/stage';
-import { PatchedLine } from '../replica/copies';
+import { PatchedLine } from '../paging/copies';
 import { HAS_FAULT, HAS_OPTION, KERNEL, violated } from './kernel';
 
 export function checkHostStage2(lane: Lane): void {

@@ -8,8 +8,8 @@ import { protectPage, unmapPage } from '../paging/edit';
 import { findPage, mapPage, openTables, SIZE } from '../paging/map';
 import { forgetSpace, rootSlot } from '../paging/space';
 import { ENTRY_AT } from '../paging/stage';
-import { copyAt, writeLine } from '../replica/copies';
-import { rootViews } from '../replica/views';
+import { copyAt, writeLine } from '../paging/copies';
+import { rootViews } from '../paging/views';
 import { findMm, HAS_FAULT, HAS_OPTION, Kernel, KERNEL, Mm, openMm } from './kernel';
 import {
   allocatedPages,

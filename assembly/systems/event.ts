@@ -6,7 +6,7 @@ import { ADD, Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { allocate } from '../memory/arena';
 import { initSpaces } from '../paging/space';
-import { initCopies } from '../replica/copies';
+import { initCopies } from '../paging/copies';
 import { armEvent } from './arm64';
 import { newShadows } from '../tlb/shadow';
 import { checkAll } from './check';

@@ -17,7 +17,7 @@ import {
 import { allocate } from '../memory/arena';
 import { ANY_SIZE, breakLeaf, disown, fillHost, openHostRoots } from '../paging/hostfill';
 import { addHostText, findHostLeaf, hostIpa, hostShift, newHostTree, OWN_IPA, TEXT, textAt } from '../paging/hosttree';
-import { PatchedLine } from '../replica/copies';
+import { PatchedLine } from '../paging/copies';
 import { Stat } from '../stats';
 import { endPool, flushHost, hostFault, hostStores, planHostCaches, recyclePool } from '../tlb/hostwalk';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';

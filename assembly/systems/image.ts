@@ -18,8 +18,8 @@ import {
 import { SIZE } from '../paging/map';
 import { rootSlot } from '../paging/space';
 import { ENTRY_AT, SHIFT_AT } from '../paging/stage';
-import { addCopy, Copy, COPY, frameIn } from '../replica/copies';
-import { isPerView, subtreeNode } from '../replica/views';
+import { addCopy, Copy, COPY, frameIn } from '../paging/copies';
+import { isPerView, subtreeNode } from '../paging/views';
 import { HAS_OPTION, ImagePart, Kernel, KERNEL, MAX_PARTS, PART } from './kernel';
 import { kernelContext } from './operations';
 import { pageInside } from './protect';

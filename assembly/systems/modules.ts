@@ -4,7 +4,7 @@ import { Lane, PA_UNKNOWN } from '../layout';
 import { allocate } from '../memory/arena';
 import { withAddress } from '../paging/descriptor';
 import { findPage } from '../paging/map';
-import { Copy, frameIn } from '../replica/copies';
+import { Copy, frameIn } from '../paging/copies';
 import { mapKernel, unmapKernel } from './common';
 import { copyPart, takeMemory } from './image';
 import { KERNEL } from './kernel';

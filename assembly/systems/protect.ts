@@ -6,7 +6,7 @@ import { addressOf, pageOfBlock, tableDescriptor, withAddress, withoutRun } from
 import { protectPage } from '../paging/edit';
 import { findPage, MappedPage, SIZE } from '../paging/map';
 import { SHIFT_AT } from '../paging/stage';
-import { subtreeNode } from '../replica/views';
+import { subtreeNode } from '../paging/views';
 import { kernelContext, tableStores } from './operations';
 
 // Stores of the last pageInside.

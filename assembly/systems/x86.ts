@@ -2,7 +2,7 @@
 // is more than one view (docs/replication.md, x86-64). With one view it is the kernel as it is.
 
 import { Fault, Lane, Option, PA_UNKNOWN, NODE_OF_CPU } from '../layout';
-import { isPerView } from '../replica/views';
+import { isPerView } from '../paging/views';
 import { Stat } from '../stats';
 import {
   allocateTop,

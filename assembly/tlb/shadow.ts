@@ -7,7 +7,7 @@ import { Lane, Level } from '../layout';
 import { allocate } from '../memory/arena';
 import { isExecutable } from '../paging/descriptor';
 import { findPage } from '../paging/map';
-import { VIEW_OF } from '../replica/views';
+import { VIEW_OF } from '../paging/views';
 import { LEVEL, PROBE } from './hierarchy';
 
 /** One translation. */

@@ -9,7 +9,7 @@ import { mapPage, SIZE, sizeOfLeaf, TABLES } from '../paging/map';
 import { OWNER, rootSlot } from '../paging/space';
 import { ENTRY_AT, LEVEL_AT, SHIFT_AT } from '../paging/stage';
 import { mapIpa, stage2Address, stage2Leaf, vmOf } from '../paging/vm';
-import { VIEW_OF } from '../replica/views';
+import { VIEW_OF } from '../paging/views';
 import { ADD, Stat } from '../stats';
 import { translateHost } from './hostwalk';
 import { countRef } from './reference';

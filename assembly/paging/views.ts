@@ -5,8 +5,8 @@
 // stored once per view: the first store is the kernel's, the others are synchronisation.
 
 import { Format, Lane } from '../layout';
-import { IS_UPPER } from '../paging/space';
-import { SHIFT_AT } from '../paging/stage';
+import { IS_UPPER } from './space';
+import { SHIFT_AT } from './stage';
 
 /** How many roots an address space has for `va`: x86 has one root for user and kernel, Arm's user root is not replicated. */
 export function rootViews(lane: Lane, va: u64): u32 {

@@ -1,9 +1,9 @@
 // The home node of a line (docs/caches.md, Home).
 
 import { CAPTURED, Lane, LOCAL, MemoryRange, PageMap, Policy } from '../layout';
-import { allocate } from '../memory/arena';
-import { addWord, findWord, newPageMap } from '../memory/pagemap';
-import { NODE_OF } from '../memory/tables';
+import { allocate } from './arena';
+import { addWord, findWord, newPageMap } from './pagemap';
+import { NODE_OF } from './tables';
 
 /** Ranges that there is room for at first. */
 const FIRST_RANGES: u32 = 8;
