@@ -204,6 +204,8 @@ export class MemoryRange {
 export class Caches {
   /** LineCache[Cache.Count]. */
   caches: usize;
+  /** Both first-level caches have eight ways, and numbers of sets that are powers of two. */
+  eightWays: bool;
   /** One block of lines per CPU: its l1i, l1d and l2. */
   lines: usize;
   cpuBytes: u32;
