@@ -220,6 +220,8 @@ export class Caches {
   walksAtL1d: bool;
   prefetchLines: u32;
   inclusive: bool;
+  /** Every LLC has all lines of its CPUs: it is inclusive, and was never made cold in part. */
+  hasAll: bool;
   remoteCacheable: bool;
   /** u32[activeCount]: the CPUs that have made an access; u8[cpus]: whether a CPU is among them. */
   active: usize;

@@ -337,7 +337,10 @@ function own(lane: Lane, caches: Caches, block: usize, cpu: u32, key: u64, flags
     if (lost && caches.inclusive) backInvalidate(caches, block, llc, key);
   }
   for (let i: u32 = 0; i < caches.activeCount; i++) {
-    if (ACTIVE(caches, i) != cpu) removeFrom(caches, ACTIVE(caches, i), key);
+    const other = ACTIVE(caches, i);
+    // What other LLCs lost has left their CPUs.
+    const has = other != cpu && (!caches.hasAll || load<u32>(caches.clusterOf + other * 4) == used);
+    if (has) removeFrom(caches, other, key);
   }
 }
 

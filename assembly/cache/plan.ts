@@ -32,6 +32,7 @@ export function planCaches(lane: Lane, caches: Caches): void {
   caches.lines = allocate(<usize>caches.cpuBytes * lane.cpus);
 
   const llc = LINE_CACHE(caches, Cache.Llc);
+  caches.hasAll = caches.inclusive;
   caches.llcCount = llc.sets ? llcsOf(lane, caches) : 0;
   caches.llcBytes = (llc.sets * llc.setBytes + 63) & ~63;
   caches.llcs = allocate(<usize>caches.llcBytes * caches.llcCount);

@@ -49,7 +49,7 @@ export function passAlone(filter: Filter, lane: Lane, cpu: FilterCpu, number: u3
     address |= va & FRAME_INSIDE;
   }
   const caches = lane.caches!;
-  const l1 = LINE_CACHE(caches, kind == FETCH ? Cache.L1i : Cache.L1d);
+  const l1 = LINE_CACHE(caches, select<Cache>(Cache.L1i, Cache.L1d, kind == FETCH));
   // A set of eight ways takes as many bytes as a line.
   const setAt = (<usize>address) & ((l1.sets - 1) << (<u32>LINE_SHIFT));
   const set = caches.lines + <usize>number * caches.cpuBytes + l1.offset + setAt;
@@ -64,8 +64,8 @@ export function passAlone(filter: Filter, lane: Lane, cpu: FilterCpu, number: u3
 function lookUp(lane: Lane, cpu: u32, isFetch: bool, va: u64, context: u64, pa: u64): void {
   const tag = OWNER(lane, context, va);
   const block = lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes;
-  if (touchLevel(PROBE(LEVEL(lane, isFetch ? Level.L1i : Level.L1d), 0), block, va, tag)) return;
-  ADD(block, isFetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
+  if (touchLevel(PROBE(LEVEL(lane, select<Level>(Level.L1i, Level.L1d, isFetch)), 0), block, va, tag)) return;
+  ADD(block, select<Stat>(Stat.TlbL1iMiss, Stat.TlbL1dMiss, isFetch), 1);
   belowFirstLevel(lane, block, cpu, va, context, tag, pa);
 }
 
@@ -75,6 +75,8 @@ function lookUp(lane: Lane, cpu: u32, isFetch: bool, va: u64, context: u64, pa: 
 function note(filter: Filter, cpu: FilterCpu, kind: u8, va: u64, entry: u64): void {
   const slot = LINE_SLOT(cpu, FETCH, va, (filter.lineSlots - 1) << 3);
   const isData = kind != FETCH;
-  store<u64>(slot + (isData ? LOAD * KIND_BYTES : 0), LINE(va));
-  store<u64>(slot + (isData ? STORE * KIND_BYTES : 0), kind != LOAD || entry & OWNED ? LINE(va) : NO_LINE);
+  const owned = (<u32>kind != LOAD) | (<u32>((entry & OWNED) != 0));
+  // Without branches: kinds cannot be predicted.
+  store<u64>(slot + select<usize>(LOAD * KIND_BYTES, 0, isData), LINE(va));
+  store<u64>(slot + select<usize>(STORE * KIND_BYTES, 0, isData), select<u64>(LINE(va), NO_LINE, owned));
 }

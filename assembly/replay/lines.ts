@@ -165,34 +165,19 @@ function skipRows(
   pageSlots: u32,
   lineSlots: u32,
 ): u32 {
-  for (; row + 4 <= end; row += 4) {
-    if (passes(columns, cpu, row, captured, pageShift, pageSlots, lineSlots)) return row;
-    if (passes(columns, cpu, row + 1, captured, pageShift, pageSlots, lineSlots)) return row + 1;
-    if (passes(columns, cpu, row + 2, captured, pageShift, pageSlots, lineSlots)) return row + 2;
-    if (passes(columns, cpu, row + 3, captured, pageShift, pageSlots, lineSlots)) return row + 3;
+  const kinds = columns.kind;
+  const vas = columns.va;
+  const pas = columns.pa;
+  for (; row < end; row++) {
+    const kind = load<u8>(kinds + row);
+    const va = load<u64>(vas + row * 8);
+    const page = PAGE_SLOT(cpu, kind, va, pageShift, (pageSlots - 1) << 3);
+    let different = load<u64>(page) ^ va;
+    if (captured) different |= load<u64>(page + (FRAMES - RECENT)) ^ load<u64>(pas + row * 8);
+    const differentLine = load<u64>(LINE_SLOT(cpu, kind, va, (lineSlots - 1) << 3)) ^ LINE(va);
+    if ((different >> pageShift) | differentLine) break;
   }
-  while (row < end && !passes(columns, cpu, row, captured, pageShift, pageSlots, lineSlots)) row++;
   return row;
-}
-
-// @ts-ignore: decorator
-@inline
-function passes(
-  columns: BatchColumns,
-  cpu: FilterCpu,
-  row: u32,
-  captured: bool,
-  pageShift: u64,
-  pageSlots: u32,
-  lineSlots: u32,
-): bool {
-  const kind = load<u8>(columns.kind + row);
-  const va = load<u64>(columns.va + row * 8);
-  const page = PAGE_SLOT(cpu, kind, va, pageShift, (pageSlots - 1) << 3);
-  let different = load<u64>(page) ^ va;
-  if (captured) different |= load<u64>(page + (FRAMES - RECENT)) ^ load<u64>(columns.pa + row * 8);
-  const differentLine = load<u64>(LINE_SLOT(cpu, kind, va, (lineSlots - 1) << 3)) ^ LINE(va);
-  return ((different >> pageShift) | differentLine) != 0;
 }
 
 /** The slot of a page among those of a CPU and the side of `kind`; `mask` is that of a slot's byte offset. */
