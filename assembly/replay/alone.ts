@@ -75,7 +75,7 @@ function lookUp(lane: Lane, cpu: u32, isFetch: bool, va: u64, context: u64, pa: 
 function note(filter: Filter, cpu: FilterCpu, kind: u8, va: u64, entry: u64): void {
   const slot = LINE_SLOT(cpu, FETCH, va, (filter.lineSlots - 1) << 3);
   const isData = kind != FETCH;
-  const owned = (<u32>kind != LOAD) | (<u32>((entry & OWNED) != 0));
+  const owned = kind != LOAD || (entry & OWNED) != 0;
   // Without branches: kinds cannot be predicted.
   store<u64>(slot + select<usize>(LOAD * KIND_BYTES, 0, isData), LINE(va));
   store<u64>(slot + select<usize>(STORE * KIND_BYTES, 0, isData), select<u64>(LINE(va), NO_LINE, owned));
