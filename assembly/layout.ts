@@ -251,6 +251,8 @@ export class MemoryRange {
 export class Caches {
   /** LineCache[Cache.Count]. */
   caches: usize;
+  /** Both first-level caches have eight ways, and numbers of sets that are powers of two. */
+  eightWays: bool;
   /** One block of lines per CPU: its l1i, l1d and l2. */
   lines: usize;
   cpuBytes: u32;
@@ -265,6 +267,8 @@ export class Caches {
   walksAtL1d: bool;
   prefetchLines: u32;
   inclusive: bool;
+  /** Every LLC has all lines of its CPUs: it is inclusive, and was never made cold in part. */
+  hasAll: bool;
   remoteCacheable: bool;
   /** u32[activeCount]: the CPUs that have made an access; u8[cpus]: whether a CPU is among them. */
   active: usize;

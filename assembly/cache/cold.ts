@@ -6,6 +6,8 @@ import { KERNEL, removeFlagged, TEXT } from './lines';
 
 /** Removes the lines in `scope` from the caches of all CPUs and from all LLCs. */
 export function coolLines(caches: Caches, scope: Scope): void {
+  // An entry notes who entered it there, so that a line may leave an LLC only.
+  if (scope != Scope.All) caches.hasAll = false;
   for (let i: u32 = 0; i < caches.activeCount; i++) {
     const lines = caches.lines + <usize>load<u32>(caches.active + i * 4) * caches.cpuBytes;
     for (let cache = 0; cache < Cache.Llc; cache++) coolCache(LINE_CACHE(caches, cache), lines, scope);

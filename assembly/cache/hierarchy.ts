@@ -1,6 +1,6 @@
 // The line caches of a lane: what one access, one descriptor read, one prefetch does to them (docs/caches.md, which numbers the steps).
 
-import { Cache, Caches, Lane, LATENCY, LineCache, LOCAL, NODE_OF_CPU, Policy } from '../layout';
+import { Cache, Caches, FETCH, Lane, LATENCY, LineCache, LOCAL, NODE_OF_CPU, Policy, STORE } from '../layout';
 import { IS_UPPER } from '../paging/space';
 import { isText } from '../paging/text';
 import { ADD, Stat } from '../stats';
@@ -24,7 +24,7 @@ enum Source {
 const PRIVATE: u64 = (<u64>1) << 62;
 const OWNER_SHIFT: u64 = 36;
 const PRIVATE_ADDRESS: u64 = ((<u64>1) << OWNER_SHIFT) - 64;
-const LINE_SHIFT: u64 = 6;
+export const LINE_SHIFT: u64 = 6;
 const LINE_BYTES: u64 = 64;
 /** Prefetches stay within 2^PREFETCH_SHIFT bytes. */
 const PREFETCH_SHIFT: u64 = 12;
@@ -78,8 +78,15 @@ export function fetchLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, 
   const key = KEY(pa);
   const set = SET(caches, l1i, cpu, key);
   const entry = touch(set, l1i.setBytes, key);
+  if (!entry || entry & PREFETCHED) fetchedLine(lane, block, cpu, pa, va, local, set, entry);
+}
+
+/** What is left of a fetch once L1i, in `set`, has been asked: the entry there, which is prefetched, or 0 after a miss. */
+function fetchedLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, local: u64, set: usize, entry: u64): void {
+  const caches = lane.caches!;
+  const l1i = LINE_CACHE(caches, Cache.L1i);
+  const key = KEY(pa);
   if (entry) {
-    if (!(entry & PREFETCHED)) return;
     store<u64>(set, entry & ~PREFETCHED);
     prefetch(lane, caches, block, cpu, key, flagsOf(lane, va) | local);
     return;
@@ -98,7 +105,24 @@ export function dataLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, l
   const key = KEY(pa);
   const set = SET(caches, l1d, cpu, key);
   const entry = touch(set, l1d.setBytes, key);
-  if (entry && (!isStore || entry & OWNED)) return;
+  if (!entry || (isStore && !(entry & OWNED))) accessedLine(lane, block, cpu, pa, va, local, isStore, set, entry);
+}
+
+/** What is left of a load or store once L1d, in `set`, has been asked: the entry there, or 0 after a miss. */
+function accessedLine(
+  lane: Lane,
+  block: usize,
+  cpu: u32,
+  pa: u64,
+  va: u64,
+  local: u64,
+  isStore: bool,
+  set: usize,
+  entry: u64,
+): void {
+  const caches = lane.caches!;
+  const l1d = LINE_CACHE(caches, Cache.L1d);
+  const key = KEY(pa);
   const flags = flagsOf(lane, va) | local;
   if (!entry) {
     ADD(block, Stat.CacheL1dDataMiss, 1);
@@ -106,6 +130,22 @@ export function dataLine(lane: Lane, block: usize, cpu: u32, pa: u64, va: u64, l
     insert(set, l1d.ways, key | flags);
   }
   if (isStore) own(lane, caches, block, cpu, key, flags);
+}
+
+/** Whether a row of `kind` that found `entry` in its first level, 0 being a miss, has changed all that it changes. */
+// @ts-ignore: decorator
+@inline
+export function isDone(kind: u8, entry: u64): bool {
+  // What an entry must not have, OWNED being turned round: for a store OWNED, for a fetch PREFETCHED.
+  const unwanted = ((OWNED << (8 * STORE)) | (PREFETCHED << (8 * FETCH))) >> (<u64>kind * 8);
+  return entry != 0 && !((entry ^ OWNED) & unwanted & 0xff);
+}
+
+/** The rest of a row's access that is not done. */
+export function finishLine(lane: Lane, cpu: u32, kind: u8, pa: u64, va: u64, local: u64, set: usize, entry: u64): void {
+  const block = lane.cpuBlocks + <usize>cpu * lane.cpuBlockBytes;
+  if (kind == FETCH) fetchedLine(lane, block, cpu, pa, va, local, set, entry);
+  else accessedLine(lane, block, cpu, pa, va, local, kind == STORE, set, entry);
 }
 
 /** A walk of a CPU reads the descriptor at `pa`, an address of the lane's own. */
@@ -284,7 +324,10 @@ function own(lane: Lane, caches: Caches, block: usize, cpu: u32, key: u64, flags
     if (lost && caches.inclusive) backInvalidate(caches, block, llc, key);
   }
   for (let i: u32 = 0; i < caches.activeCount; i++) {
-    if (ACTIVE(caches, i) != cpu) removeFrom(caches, ACTIVE(caches, i), key);
+    const other = ACTIVE(caches, i);
+    // What other LLCs lost has left their CPUs.
+    const has = other != cpu && (!caches.hasAll || load<u32>(caches.clusterOf + other * 4) == used);
+    if (has) removeFrom(caches, other, key);
   }
 }
 

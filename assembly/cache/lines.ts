@@ -86,7 +86,7 @@ export function touch(set: usize, bytes: u32, key: u64): u64 {
 /** The same for sets of eight ways, the most frequent, whose entries fit the registers. */
 // @ts-ignore: decorator
 @inline
-function touchEight(set: usize, key: u64): u64 {
+export function touchEight(set: usize, key: u64): u64 {
   const wanted = i64x2.splat(key);
   const bits = i64x2.splat(~FLAGS);
   const none = i64x2.splat(0);

@@ -28,12 +28,18 @@ export function planCaches(lane: Lane, caches: Caches): void {
     bytes += cache.sets * cache.setBytes;
   }
   caches.cpuBytes = (bytes + 63) & ~63;
+  caches.eightWays = isEightWays(LINE_CACHE(caches, Cache.L1i)) && isEightWays(LINE_CACHE(caches, Cache.L1d));
   caches.lines = allocate(<usize>caches.cpuBytes * lane.cpus);
 
   const llc = LINE_CACHE(caches, Cache.Llc);
+  caches.hasAll = caches.inclusive;
   caches.llcCount = llc.sets ? llcsOf(lane, caches) : 0;
   caches.llcBytes = (llc.sets * llc.setBytes + 63) & ~63;
   caches.llcs = allocate(<usize>caches.llcBytes * caches.llcCount);
+}
+
+function isEightWays(cache: LineCache): bool {
+  return cache.ways == 8 && !(cache.sets & (cache.sets - 1));
 }
 
 /** How many LLCs there are: one per cluster, or one per node. */

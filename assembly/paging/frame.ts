@@ -43,7 +43,19 @@ export function initFrameMemory(lane: Lane): void {
 }
 
 /** The frame of 4 KiB that `va` is in for a CPU, with CAPTURED and LOCAL where it is; NO_FRAME where nothing is mapped. */
+// @ts-ignore: decorator
+@inline
 export function frameOf(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
+  const frames = <usize>load<u32>(lane.frames + cpu * 4);
+  if (frames) {
+    const known = FRAME(frames, va >> FRAME_SHIFT);
+    if (known.key == (va >> FRAME_SHIFT) + 1 && known.context == context) return known.frame;
+  }
+  return newFrame(lane, cpu, va, context);
+}
+
+/** A frame that the CPU does not know yet. */
+function newFrame(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
   let frames = <usize>load<u32>(lane.frames + cpu * 4);
   if (!frames) {
     frames = allocate(FRAMES * FRAME_BYTES);
@@ -51,7 +63,6 @@ export function frameOf(lane: Lane, cpu: u32, va: u64, context: u64): u64 {
   }
   const number = va >> FRAME_SHIFT;
   const known = FRAME(frames, number);
-  if (known.key == number + 1 && known.context == context) return known.frame;
   const frame = lookUpFrame(lane, cpu, va, context);
   if (~frame) {
     known.key = number + 1;

@@ -18,3 +18,9 @@ export function noteFrame(pages: PageMap, vpn: u64, context: u64, pfn: u64): boo
   store<u64>(known, pfn);
   return true;
 }
+
+/** Whether `vpn` of `context` is known to be at frame `pfn`. */
+export function isNoted(pages: PageMap, vpn: u64, context: u64, pfn: u64): bool {
+  const known = findWord(pages, vpn, context);
+  return known != 0 && load<u64>(known) == pfn;
+}

@@ -41,7 +41,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
     if (simple) {
       if (!touchLevel(fetch ? l1iProbe : l1dProbe, block, va, tag)) {
         ADD(block, fetch ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
-        belowFirstLevel(lane, block, look, tag, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN);
+        belowFirstLevel(lane, block, look.cpu, va, context, tag, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN);
       }
     } else {
       const l1 = fetch ? l1i : l1d;
@@ -52,7 +52,7 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
           block,
           va,
           tag,
-          belowFirstLevel(lane, block, look, tag, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN),
+          belowFirstLevel(lane, block, look.cpu, va, context, tag, captured ? load<u64>(pas + i * 8) : PA_UNKNOWN),
         );
       }
     }
@@ -67,11 +67,8 @@ export function runLane(lane: Lane, looks: usize, pas: usize, count: u32): void 
 export function accessLine(lane: Lane, cpu: u32, kind: u8, va: u64, context: u64, pa: u64): void {
   let address: u64;
   let local: u64 = 0;
-  // A guest's captured frames are behind its own stage 2.
-  if (lane.mapping == Mapping.Captured && ~pa && !lane.stage2 && !lane.copyCount && !lane.hostTree) {
-    const inside = ((<u64>1) << lane.stage1.pageShift) - 1;
-    address = CAPTURED | (pa & ~inside) | (va & inside);
-  } else {
+  if (~pa && isAsCaptured(lane)) address = capturedAddress(lane, va, pa);
+  else {
     const frame = frameOf(lane, cpu, va, context);
     if (frame == NO_FRAME) {
       if (kind == FETCH) emptyFetch(lane.caches!, cpu, va);
@@ -86,21 +83,32 @@ export function accessLine(lane: Lane, cpu: u32, kind: u8, va: u64, context: u64
   else dataLine(lane, block, cpu, address, va, local, kind == STORE);
 }
 
+/** Whether captured addresses are those of the lane. A guest's captured frames are behind its own stage 2. */
+export function isAsCaptured(lane: Lane): bool {
+  return lane.mapping == Mapping.Captured && !lane.stage2 && !lane.copyCount && !lane.hostTree;
+}
+
+/** The address of an access in the frame of its captured address. */
+// @ts-ignore: decorator
+@inline
+export function capturedAddress(lane: Lane, va: u64, pa: u64): u64 {
+  const inside = ((<u64>1) << lane.stage1.pageShift) - 1;
+  return CAPTURED | (pa & ~inside) | (va & inside);
+}
+
 /** The second level and, where that misses, a walk; returns the size number of the page. */
-function belowFirstLevel(lane: Lane, block: usize, look: Look, tag: u64, pa: u64): u32 {
-  const va = look.va;
-  const context = look.context;
+export function belowFirstLevel(lane: Lane, block: usize, cpu: u32, va: u64, context: u64, tag: u64, pa: u64): u32 {
   const l2 = LEVEL(lane, Level.L2);
-  if (!l2.arrayCount) return walk(lane, block, look.cpu, va, context, pa);
+  if (!l2.arrayCount) return walk(lane, block, cpu, va, context, pa);
   // A hit of the only probe is probe 0.
   const probe = l2.simple ? <i32>touchLevel(PROBE(l2, 0), block, va, tag) - 1 : lookupLevel(l2, block, va, tag);
   if (probe >= 0) {
     ADD(block, Stat.TlbL2Hit, 1);
     const size = load<i32>(l2.sizeOf + probe * 4);
-    return size < 0 ? max(mappedSize(lane, look.cpu, va, context), 0) : size;
+    return size < 0 ? max(mappedSize(lane, cpu, va, context), 0) : size;
   }
   ADD(block, Stat.TlbL2Miss, 1);
-  const size = walk(lane, block, look.cpu, va, context, pa);
+  const size = walk(lane, block, cpu, va, context, pa);
   if (!l2.simple) insertLevel(l2, block, va, tag, size);
   return size;
 }

@@ -5,8 +5,9 @@
 // What lanes do to a first-level cache otherwise may end such a promise, so a row that passes goes through all lanes at once, and they empty the
 // slots that they touch (cache/slots.ts).
 
-import { KIND_BYTES, NO_LINE } from '../cache/slots';
+import { KIND_BYTES, LINE_SLOTS, NO_LINE } from '../cache/slots';
 import { BatchColumns, FETCH, LOAD, PA_UNKNOWN, STORE, Lane } from '../layout';
+import { onlyLane, passAlone } from './alone';
 import {
   CPU_BYTES,
   Filter,
@@ -16,6 +17,7 @@ import {
   GROUP,
   LINES,
   look,
+  MAX_SLOTS,
   RECENT,
   sameContext,
   SIDE_BYTES,
@@ -25,14 +27,14 @@ import { accessLine, runLane } from './lane';
 /** How a line is noted in a slot: its address with the bits below its number set. */
 // @ts-ignore: decorator
 @inline
-function LINE(va: u64): u64 {
+export function LINE(va: u64): u64 {
   return va | 63;
 }
 
 /** The slot of a line among those of a CPU and kind; `mask` is that of a slot's byte offset. */
 // @ts-ignore: decorator
 @inline
-function LINE_SLOT(cpu: FilterCpu, kind: u8, va: u64, mask: u32): usize {
+export function LINE_SLOT(cpu: FilterCpu, kind: u8, va: u64, mask: u32): usize {
   return changetype<usize>(cpu) + LINES + <u32>kind * KIND_BYTES + ((<u32>(va >> 3)) & mask);
 }
 
@@ -92,6 +94,23 @@ export function runLineGroups(filter: Filter, columns: BatchColumns, row: u32, t
   if (number >= filter.cpus) return row;
   const cpu = FILTER_CPU(filter, number);
   if (cpu.cold && !filter.captured) return row;
+  const end = countGroups(filter, columns, cpu, number, row, to);
+  const lane = onlyLane(filter);
+  const pas = filter.captured ? columns.pa : 0;
+  while ((row = nextRow(filter, columns, cpu, row, end)) < end) {
+    const kind = load<u8>(columns.kind + row);
+    const va = load<u64>(columns.va + row * 8);
+    const pa = pas ? load<u64>(pas + row * 8) : PA_UNKNOWN;
+    if (lane) passAlone(filter, lane, cpu, number, kind, va, pa);
+    else lineLook(filter, cpu, number, kind, va, pa);
+    row++;
+  }
+  return end;
+}
+
+/** Counts the rows of the groups from `row` on that are of one CPU, in its context and without events; returns the row behind them. */
+function countGroups(filter: Filter, columns: BatchColumns, cpu: FilterCpu, number: u32, row: u32, to: u32): u32 {
+  const context = cpu.context;
   const hasContext = (columns.mode | columns.asid | columns.vm) != 0;
   const insns = columns.insns;
   const number8 = i16x8.splat(<i16>number);
@@ -106,7 +125,7 @@ export function runLineGroups(filter: Filter, columns: BatchColumns, row: u32, t
     if (v128.any_true(v128.or(v128.xor(v128.load(cpus), number8), v128.xor(v128.load(cpus, 16), number8)))) break;
     const kinds = v128.load(columns.kind + row);
     if (v128.any_true(i8x16.gt_u(kinds, i8x16.splat(STORE)))) break;
-    if (hasContext && !sameContext(columns, row, cpu.context)) break;
+    if (hasContext && !sameContext(columns, row, context)) break;
     const isFetch = i8x16.eq(kinds, i8x16.splat(FETCH));
     fetches += popcnt(i8x16.bitmask(isFetch));
     stores += popcnt(i8x16.bitmask(i8x16.eq(kinds, i8x16.splat(STORE))));
@@ -114,8 +133,6 @@ export function runLineGroups(filter: Filter, columns: BatchColumns, row: u32, t
       const counted = v128.and(v128.load(insns + row), isFetch);
       insnSums = i32x4.add(insnSums, i32x4.extadd_pairwise_i16x8_u(i16x8.extadd_pairwise_i8x16_u(counted)));
     }
-    if (filter.captured && columns.pa) runGroup(filter, columns, cpu, number, row, true);
-    else runGroup(filter, columns, cpu, number, row, false);
   }
   cpu.fetches += fetches;
   cpu.stores += stores;
@@ -125,31 +142,49 @@ export function runLineGroups(filter: Filter, columns: BatchColumns, row: u32, t
   return row;
 }
 
-/** The rows of one group: one branch for those that are dropped. */
+/** The first of the rows [row, end) that is not dropped; `end` when all are. */
+function nextRow(filter: Filter, columns: BatchColumns, cpu: FilterCpu, row: u32, end: u32): u32 {
+  const captured = filter.captured && columns.pa != 0;
+  // The usual sizes as constants, so that what the loop needs fits the registers.
+  if (filter.pageShift == 12 && filter.slots == MAX_SLOTS && filter.lineSlots == LINE_SLOTS) {
+    if (captured) return skipRows(columns, cpu, row, end, true, 12, MAX_SLOTS, LINE_SLOTS);
+    return skipRows(columns, cpu, row, end, false, 12, MAX_SLOTS, LINE_SLOTS);
+  }
+  return skipRows(columns, cpu, row, end, captured, filter.pageShift, filter.slots, filter.lineSlots);
+}
+
 // @ts-ignore: decorator
 @inline
-function runGroup(filter: Filter, columns: BatchColumns, cpu: FilterCpu, number: u32, row: u32, captured: bool): void {
-  const pageShift = <u64>filter.pageShift;
-  const slotMask = (filter.slots - 1) << 3;
-  const lineMask = (filter.lineSlots - 1) << 3;
-  const pages = changetype<usize>(cpu) + RECENT;
-  const kinds = columns.kind + row;
-  const vas = columns.va + row * 8;
-  const pas = columns.pa + row * 8;
-  for (let i: u32 = 0; i < GROUP; i++) {
-    const kind = load<u8>(kinds + i);
-    const va = load<u64>(vas + i * 8);
-    const page = pages + (kind == FETCH ? <usize>SIDE_BYTES : 0) + ((<u32>(va >> (pageShift - 3))) & slotMask);
+function skipRows(
+  columns: BatchColumns,
+  cpu: FilterCpu,
+  row: u32,
+  end: u32,
+  captured: bool,
+  pageShift: u64,
+  pageSlots: u32,
+  lineSlots: u32,
+): u32 {
+  const kinds = columns.kind;
+  const vas = columns.va;
+  const pas = columns.pa;
+  for (; row < end; row++) {
+    const kind = load<u8>(kinds + row);
+    const va = load<u64>(vas + row * 8);
+    const page = PAGE_SLOT(cpu, kind, va, pageShift, (pageSlots - 1) << 3);
     let different = load<u64>(page) ^ va;
-    let pa = PA_UNKNOWN;
-    if (captured) {
-      pa = load<u64>(pas + i * 8);
-      different |= load<u64>(page + (FRAMES - RECENT)) ^ pa;
-    }
-    const differentLine = load<u64>(LINE_SLOT(cpu, kind, va, lineMask)) ^ LINE(va);
-    different >>= pageShift;
-    if (!(different | differentLine)) continue;
-    if (different) lineLook(filter, cpu, number, kind, va, pa);
-    else passLine(filter, cpu, number, kind, va, pa);
+    if (captured) different |= load<u64>(page + (FRAMES - RECENT)) ^ load<u64>(pas + row * 8);
+    const differentLine = load<u64>(LINE_SLOT(cpu, kind, va, (lineSlots - 1) << 3)) ^ LINE(va);
+    if ((different >> pageShift) | differentLine) break;
   }
+  return row;
+}
+
+/** The slot of a page among those of a CPU and the side of `kind`; `mask` is that of a slot's byte offset. */
+// @ts-ignore: decorator
+@inline
+export function PAGE_SLOT(cpu: FilterCpu, kind: u8, va: u64, pageShift: u64, mask: u32): usize {
+  // Of the kinds, only FETCH becomes negative.
+  const side = (<u32>kind - 1) & SIDE_BYTES;
+  return changetype<usize>(cpu) + RECENT + side + ((<u32>(va >> (pageShift - 3))) & mask);
 }
