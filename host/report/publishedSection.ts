@@ -1,7 +1,9 @@
 // Published numbers beside measured ones: a table for each machine as it was published (a line per benchmark), a plot where
-// there is something to compare with, and a list of the cases that stand in no such table. What is out of its band is said in words.
+// there is something to compare with, what events cost, and a list of the cases that stand in no such table. What is out of its band
+// is said in words.
 
 import { number, percent } from '../format.js';
+import { costTable } from './costTable.js';
 import { markup, type Markup } from './html.js';
 import { groupBy } from './keys.js';
 import { facts, plots, section } from './page.js';
@@ -17,7 +19,7 @@ const MEANING =
 export async function publishedSection(cases: Measured[]): Promise<Markup | null> {
   const placed = cases.filter((entry): entry is Placed => entry.at !== undefined);
   const others = cases.filter(({ at }) => at === undefined);
-  const tables = await Promise.all(groupBy(placed, ({ at }) => at.table).map(machineTable));
+  const tables = await Promise.all(groupBy(placed, ({ at }) => at.table).map(tableOf));
   const list = others.length > 0 && markup`${tables.length > 0 && markup`<h3>Other cases</h3>`}\n${caseList(others)}`;
   return section('Published numbers', MEANING, [verdict(cases), ...tables, list || null]);
 }
@@ -28,6 +30,19 @@ function verdict(cases: Measured[]): Markup | null {
   const out = banded.filter(({ inBand }) => !inBand);
   const named = out.map(({ row, case: name }) => `${row} ${name}`).join('; ');
   return markup`<p><b>${number(banded.length - out.length)} of ${number(banded.length)}</b> cases with a band are inside it${out.length > 0 && `; out of band: ${named}`}.</p>`;
+}
+
+function tableOf(cases: Placed[]): Markup | Promise<Markup> {
+  return cases.every(({ measure }) => 'perSecond' in measure) ? costs(cases) : machineTable(cases);
+}
+
+const COSTS =
+  'What an event takes with nothing replicated (marked) and with each system, on all CPUs together; bytes at the end. The gain of a case is the cycles that one CPU saves in a second; so many events a second, anywhere in the machine, cost as much. "-": the case gains nothing, or the event costs no more.';
+
+function costs(cases: Placed[]): Markup {
+  return markup`<h3>${cases[0].at.table}</h3>
+<p class="muted">${COSTS}</p>
+${costTable(cases) ?? markup`<p>not measured</p>`}`;
 }
 
 async function machineTable(cases: Placed[]): Promise<Markup> {
@@ -52,8 +67,7 @@ ${stated && plots([await gainPlot(cases)], true)}`;
 /** The columns of one kind of run, such as hot. */
 function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined): Column<Row>[] {
   const share = (title: string, unit: string, value: (entry: Measured) => number | null): Column<Row> => ({
-    title: `${name}: ${title}`,
-    unit,
+    ...{ title, group: name, unit },
     cell: (row) => {
       const entry = of(row);
       const shown = entry ? value(entry) : null;
@@ -64,15 +78,14 @@ function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined): C
     share('speed-up', 'T_old/T_new - 1', ({ gain }) => gain?.speedup ?? null),
     share('saved', '1 - T_new/T_old', ({ gain }) => gain?.saved ?? null),
     {
-      title: `${name}: published`,
-      unit: 'as stated',
+      ...{ title: 'published', group: name, unit: 'as stated' },
       cell: (row) => {
         const stated = of(row)?.published ?? null;
         return { written: stated === null ? '-' : `${stated}%`, value: stated };
       },
     },
-    { title: `${name}: band`, unit: '%', text: (row) => bandOf(of(row)) },
-    { title: `${name}: inside`, text: (row) => wordOf(of(row)) },
+    { title: 'band', group: name, unit: '%', text: (row) => bandOf(of(row)) },
+    { title: 'inside', group: name, text: (row) => wordOf(of(row)) },
   ];
 }
 

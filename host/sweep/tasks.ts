@@ -26,7 +26,7 @@ export function tasksOf(cells: readonly DraftCell[], jobs: number): CellTask[] {
     .map((group) => ({
       path: group[0].source.path,
       configs: group.map(({ config }) => config),
-      rowsDone: new BigInt64Array(new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT)),
+      rowsDone: new BigInt64Array(new SharedArrayBuffer(2 * BigInt64Array.BYTES_PER_ELEMENT)),
       cells: group,
     }))
     .sort((a, b) => rowsOf(b) - rowsOf(a));

@@ -18,7 +18,7 @@ function task(path: string): Task {
   return {
     path,
     configs: [resolveConfig({}, 'test')],
-    rowsDone: new BigInt64Array(new SharedArrayBuffer(8)),
+    rowsDone: new BigInt64Array(new SharedArrayBuffer(16)),
   };
 }
 
