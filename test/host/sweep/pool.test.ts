@@ -39,6 +39,19 @@ describe('the pool', () => {
     expect(tasks.map(({ rowsDone }) => rowsDone[0])).toEqual([2000n, 2000n, 2000n]);
   });
 
+  it('counts the rows that it replays again', async () => {
+    const path = await makeTrace(join(folder, 'phased.arrow'), { phases: true });
+    const twice = { ...task(path), configs: [resolveConfig({ replay: { hot: 2 } }, 'test')] };
+    const reported: number[][] = [];
+    await runTasks([twice], {
+      ...{ jobs: 1, onOutcome: () => setTimeout(300) },
+      onProgress: (...rows: number[]) => void reported.push(rows),
+    });
+    // The phase is the rows 0 to 1000, and is replayed two times more than once.
+    expect([...twice.rowsDone]).toEqual([2000n, 2002n]);
+    expect(reported.at(-1)).toEqual([4002, 2002]);
+  });
+
   it.each([1, 2])('replaces a worker that dies, so that only its task fails (%i workers)', async (jobs) => {
     const outcomes = await run([good, dies, good, dies, good], jobs, fixtureWorker('dyingWorker'));
     expect(outcomes.map(({ kind }) => kind)).toEqual(['done', 'failed', 'done', 'failed', 'done']);
