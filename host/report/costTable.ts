@@ -28,7 +28,7 @@ export function costTable(cases: Placed[]): Markup | null {
   const names = [...new Set(cases.map(({ at }) => at.column))];
   return resultTable<Row>(
     [
-      { title: 'Event', text: ({ line }) => line },
+      { title: 'Event', wraps: true, text: ({ line }) => line },
       { title: 'System', text: ({ cell }) => valueLabel(cell.varied['system.name']) },
       ...EVENT.map(([title, of]) => perEvent(title, of)),
       {

@@ -51,7 +51,13 @@ async function machineTable(cases: Placed[]): Promise<Markup> {
   const names = [...new Set(cases.map((entry) => entry.at.column))];
   const columns: Column<Placed[]>[] = [
     { title: 'Test', text: ([entry]) => entry.at.line },
-    ...names.flatMap((name) => columnsOf(name, (line: Placed[]) => line.find((entry) => entry.at.column === name))),
+    ...names.flatMap((name) =>
+      columnsOf(
+        name,
+        (line: Placed[]) => line.find((entry) => entry.at.column === name),
+        cases.filter(({ at }) => at.column === name),
+      ),
+    ),
   ];
   const stated = cases.some(({ published, inBand }) => published !== null || inBand !== null);
   const sources = [...new Set(cases.flatMap(({ source }) => source ?? []))];
@@ -64,8 +70,10 @@ ${facts([
 ${stated && plots([await gainPlot(cases)], true)}`;
 }
 
-/** The columns of one kind of run, such as hot. */
-function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined): Column<Row>[] {
+/** The columns of one kind of run, such as hot; those of published numbers and of bands where some of its cases have them. */
+function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined, cases: Measured[]): Column<Row>[] {
+  const published = cases.some((entry) => entry.published !== null);
+  const banded = cases.some(({ inBand }) => inBand !== null);
   const share = (title: string, unit: string, value: (entry: Measured) => number | null): Column<Row> => ({
     ...{ title, group: name, unit },
     cell: (row) => {
@@ -74,18 +82,22 @@ function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined): C
       return { written: shown === null ? '-' : percent(shown, true), value: shown };
     },
   });
+  const statedColumn: Column<Row> = {
+    ...{ title: 'published', group: name, unit: 'as stated' },
+    cell: (row) => {
+      const stated = of(row)?.published ?? null;
+      return { written: stated === null ? '-' : `${stated}%`, value: stated };
+    },
+  };
+  const bandColumns: Column<Row>[] = [
+    { title: 'band', group: name, unit: '%', text: (row) => bandOf(of(row)) },
+    { title: 'inside', group: name, text: (row) => wordOf(of(row)) },
+  ];
   return [
     share('speed-up', 'T_old/T_new - 1', ({ gain }) => gain?.speedup ?? null),
     share('saved', '1 - T_new/T_old', ({ gain }) => gain?.saved ?? null),
-    {
-      ...{ title: 'published', group: name, unit: 'as stated' },
-      cell: (row) => {
-        const stated = of(row)?.published ?? null;
-        return { written: stated === null ? '-' : `${stated}%`, value: stated };
-      },
-    },
-    { title: 'band', group: name, unit: '%', text: (row) => bandOf(of(row)) },
-    { title: 'inside', group: name, text: (row) => wordOf(of(row)) },
+    ...(published ? [statedColumn] : []),
+    ...(banded ? bandColumns : []),
   ];
 }
 
@@ -97,13 +109,13 @@ function caseList(cases: Measured[]): Markup {
   return resultTable<Measured>(
     [
       { title: 'Row', text: ({ row }) => row },
-      { title: 'Case', text: ({ case: name }) => name },
+      { title: 'Case', wraps: true, text: ({ case: name }) => name },
       value('Measured', ({ measured }) => measured),
       value('Published', ({ published }) => published),
       { title: 'Band', text: bandOf },
       { title: 'Unit', text: unitOf },
       { title: 'Inside', text: wordOf },
-      { title: 'Source', text: ({ source }) => source ?? '' },
+      { title: 'Source', wraps: true, text: ({ source }) => source ?? '' },
     ],
     cases,
   );
@@ -149,7 +161,13 @@ async function gainPlot(cases: Placed[]): Promise<Markup> {
   const out = cases.flatMap((entry) =>
     entry.inBand === false && entry.measured !== null ? [{ label: label(entry), value: entry.measured }] : [],
   );
-  const y = { field: 'label', type: 'nominal' as const, sort: cases.map(label), title: null };
+  const y = {
+    field: 'label',
+    type: 'nominal' as const,
+    sort: cases.map(label),
+    title: null,
+    axis: { labelLimit: 320 },
+  };
   const title = 'gain, percent';
   const scale = { domain: [...kinds], range: ['var(--c1)', 'var(--c2)'] };
   return figure(`Measured and published gains, ${cases[0].at.table}; the grey bar is the band`, {

@@ -12,6 +12,8 @@ export interface Column<Row> {
   /** What neighbouring columns with the same group have in common: it stands above them. */
   group?: string;
   unit?: string;
+  /** Long text, on several lines where there is no room. */
+  wraps?: boolean;
   meaning?: string;
   /** Text columns go to the left and sort as text; a missing number sorts last. */
   text?: (row: Row) => string;
@@ -29,8 +31,8 @@ export function resultTable<Row>(
     return markup`<th scope="col"${kind}${hint}>${title}${unit && markup`<span class="unit">${unit}</span>`}</th>`;
   });
   const body = rows.map((row) => {
-    const cells = columns.map(({ text, cell }) => {
-      if (!cell) return markup`<td>${text?.(row)}</td>`;
+    const cells = columns.map(({ text, cell, wraps }) => {
+      if (!cell) return markup`<td${wraps && markup` class="wraps"`}>${text?.(row)}</td>`;
       const { written, value } = cell(row);
       return markup`<td class="n" data-v="${value}">${written}</td>`;
     });

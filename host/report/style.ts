@@ -53,6 +53,7 @@ th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: le
 th { vertical-align: bottom; font-weight: 600; background: var(--panel); }
 th .unit { display: block; font-weight: 400; font-size: 11px; }
 td.n, th.n { text-align: right; }
+td.wraps { white-space: normal; min-width: 11em; }
 table.grouped th { white-space: normal; } table.grouped th, table.grouped td { padding: 4px 7px; }
 thead td { background: var(--panel); border-bottom: 0; }
 th.group { text-align: center; border-left: 1px solid var(--line); }

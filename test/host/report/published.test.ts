@@ -136,7 +136,7 @@ describe('events per second', () => {
     const at = { table: 'Costs: Xeon', line: 'fork', column: 'gain of half' };
     const page = await publishedSection(measured(half, { ...perSecond('half'), at }));
     const cells = (system: string) => {
-      const row = new RegExp(`<td>fork</td><td>${system}</td>(.*?)</tr>`).exec(page!.text)![1];
+      const row = new RegExp(`<td class="wraps">fork</td><td>${system}</td>(.*?)</tr>`).exec(page!.text)![1];
       return row.split('</td>').map((cell) => cell.replace(/<[^>]*>/, ''));
     };
     expect(page!.text).toContain('<h3>Costs: Xeon</h3>');
@@ -185,7 +185,7 @@ describe('the section of the report', () => {
     );
     const { text } = page!;
     expect(text).toContain('<h3>Xeon, node 1</h3>');
-    // Five columns for each kind of run, under its name.
+    // Both gains, what was published, band and verdict for each kind of run, under its name.
     for (const name of ['hot', 'cold']) expect(text).toContain(`colspan="5">${name}</th>`);
     expect(text).toContain('<b>1 of 2</b> cases with a band are inside it; out of band: T1 fork hot, Xeon, node 1');
     for (const written of [
@@ -205,6 +205,14 @@ describe('the section of the report', () => {
     expect(text).toMatch(/<figure>.*out of band/s);
   });
 
+  test('has no columns of published numbers and bands for a kind of run that has none', async () => {
+    const hot = { ...at('fork', 'hot'), measure: gain('half'), published: 10.8 };
+    const { text } = (await publishedSection(measured(hot, { ...at('fork', 'swept'), measure: gain('best') })))!;
+    // Both gains and the published number; both gains.
+    expect(text).toContain('colspan="3">hot</th>');
+    expect(text).toContain('colspan="2">swept</th>');
+  });
+
   test('lists the cases that are in no table', async () => {
     const page = await publishedSection(
       measured({
@@ -216,7 +224,7 @@ describe('the section of the report', () => {
       }),
     );
     expect(page!.text).toMatch(
-      /<td>pool<\/td><td class="n" data-v="1048">1,048<\/td>.*<td>pages<\/td><td>inside<\/td>/s,
+      /<td class="wraps">pool<\/td><td class="n" data-v="1048">1,048<\/td>.*<td>pages<\/td><td>inside<\/td>/s,
     );
   });
 
