@@ -166,7 +166,7 @@ async function gainPlot(cases: Placed[]): Promise<Markup> {
     type: 'nominal' as const,
     sort: cases.map(label),
     title: null,
-    axis: { labelLimit: 320 },
+    axis: { labelLimit: 480 },
   };
   const title = 'gain, percent';
   const scale = { domain: [...kinds], range: ['var(--c1)', 'var(--c2)'] };
