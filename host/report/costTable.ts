@@ -62,15 +62,17 @@ const EVENT: [title: string, prefix: string][] = [
   ['bytes copied', 'maintenance.bytesCopied'],
 ];
 
-/** The old cell, then every new one that has cases. */
+/** The old cell, then every new one. */
 function rowsOf(cases: Placed[]): Row[] {
-  const known = cases.filter(({ cost }) => cost !== null);
-  const cells = [...new Set(known.flatMap(({ cost }) => [cost!.over, cost!.of]))];
-  const first = known.at(0)?.cost?.over;
-  return [...cells.filter((cell) => cell === first), ...cells.filter((cell) => cell !== first)].map((cell) => {
-    const own = known.filter(({ cost }) => cost!.of === cell);
-    const { cost, at } = own.at(0) ?? known.find((entry) => entry.cost!.over === cell)!;
-    return { line: at.line, cell, cost: cost!, phase: phaseOf(cell, cost!.phase)!, cases: own };
+  const known = cases.flatMap((entry) => (entry.cost ? [{ entry, cost: entry.cost }] : []));
+  const cells = [...new Set(known.flatMap(({ cost }) => [cost.over, cost.of]))];
+  return cells.map((cell) => {
+    const { entry, cost } = known.find(({ cost: { of, over } }) => of === cell || over === cell)!;
+    const own = known.filter(({ cost: { of } }) => of === cell);
+    return {
+      ...{ line: entry.at.line, cell, cost: own.at(0)?.cost ?? cost, phase: phaseOf(cell, cost.phase)! },
+      cases: own.map((one) => one.entry),
+    };
   });
 }
 
