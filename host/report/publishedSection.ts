@@ -159,7 +159,7 @@ async function gainPlot(cases: Placed[]): Promise<Markup> {
     entry.low === null || entry.high === null ? [] : [{ label: label(entry), low: entry.low, high: entry.high }],
   );
   const out = cases.flatMap((entry) =>
-    entry.inBand === false && entry.measured !== null ? [{ label: label(entry), value: entry.measured }] : [],
+    entry.inBand === false && entry.measured !== null ? [{ label: label(entry) }] : [],
   );
   const y = {
     field: 'label',
@@ -196,8 +196,8 @@ async function gainPlot(cases: Placed[]): Promise<Markup> {
       },
       {
         data: { values: out },
-        mark: { type: 'text', align: 'left', dx: 8, aria: false },
-        encoding: { y, x: { field: 'value', type: 'quantitative', title }, text: { value: 'out of band' } },
+        mark: { type: 'text', align: 'left', dx: 6, aria: false },
+        encoding: { y, x: { value: 'width' }, text: { value: 'out of band' } },
       },
     ],
   });
