@@ -94,7 +94,7 @@ function documentOf(dir: string, { manifest, traces }: SweepData, measured: Meas
       const { totals } = readCell(dir, cell);
       return { cell: cell.cell, trace: cell.trace, varied: cell.varied, gain: gains.get(cell.cell) ?? null, totals };
     });
-  const published = measured.map(({ over: _over, ...entry }) => entry);
+  const published = measured.map(({ over: _over, cost: _cost, ...entry }) => entry);
   return { manifest, cells, published };
 }
 

@@ -14,9 +14,16 @@ const values = z.record(z.string().min(1), z.unknown());
 const cases = z.array(text);
 const pair = z.tuple([text, text]);
 
+/** The two cells of a trace that are compared. */
+const pairOfCells = {
+  trace: key(text, 'name of a trace of the experiment'),
+  where: key(values.default({}), 'values of varied keys that both cells have'),
+  of: key(values.default({}), 'values of varied keys that choose the new cell'),
+  over: key(values.default({}), 'values of varied keys that choose the old cell'),
+};
+
 const gain = z.strictObject({
   gain: key(z.enum(['speedup', 'saved']), 'T_old/T_new - 1 or 1 - T_new/T_old, in percent'),
-  trace: key(text, 'name of a trace of the experiment'),
   phase: key(
     z.union([z.int().min(0), z.array(z.int().min(0)).min(1)]).optional(),
     'T is the cycles of the CPU that owns the phase; of several phases their sum',
@@ -25,9 +32,13 @@ const gain = z.strictObject({
     z.int().min(0).optional(),
     'T is the cycles of this CPU in the whole trace; without phase and cpu, those of all CPUs',
   ),
-  where: key(values.default({}), 'values of varied keys that both cells have'),
-  of: key(values.default({}), 'values of varied keys that choose the new cell'),
-  over: key(values.default({}), 'values of varied keys that choose the old cell'),
+  ...pairOfCells,
+});
+const perSecond = z.strictObject({
+  perSecond: key(text, 'the gain that so many events a second eat'),
+  phase: key(z.int().min(0), 'phase of the trace that has the events'),
+  events: key(z.int().min(1), 'events in the phase'),
+  ...pairOfCells,
 });
 const order = z.strictObject({ order: key(cases.min(2), '1 when these cases strictly descend, else 0') });
 const median = z.strictObject({ median: key(cases.min(1), 'the median of these cases') });
@@ -49,7 +60,7 @@ export const publishedSchema = z
     published: key(z.number().nullable().default(null), 'the number as stated there; gains in percent'),
     low: key(z.number().nullable().default(null), 'lower end of the band; null: none'),
     high: key(z.number().nullable().default(null), 'upper end of the band; null: none'),
-    measure: key(z.union([gain, order, median, ratio, cut, pool]), 'how it is measured'),
+    measure: key(z.union([gain, perSecond, order, median, ratio, cut, pool]), 'how it is measured'),
   })
   .transform(({ case: name, ...rest }) => {
     const place = rest.at ? `${rest.at.line} ${rest.at.column}, ${rest.at.table}` : rest.row;
@@ -59,6 +70,8 @@ export const publishedSchema = z
 /** A published number and how it is measured. */
 export type Published = z.output<typeof publishedSchema>;
 export type GainMeasure = z.output<typeof gain>;
+export type PerSecondMeasure = z.output<typeof perSecond>;
+type PairOfCells = Pick<GainMeasure, 'trace' | 'where' | 'of' | 'over'>;
 
 /** What of a cell decides whether a measure means it. */
 interface Candidate {
@@ -78,6 +91,7 @@ export function choose<T extends Candidate>(cells: readonly T[], trace: string, 
 /** Throws UsageError unless every case has its own name, refers to cases before it, and chooses single cells. */
 export function checkPublished(published: readonly Published[], cells: readonly Candidate[], file: string): void {
   const before: string[] = [];
+  const gains: string[] = [];
   for (const { row, case: name, measure } of published) {
     const fail = (message: string): never => {
       throw new UsageError(`${file}: published: ${row} ${shown(name)}: ${message}`);
@@ -86,7 +100,13 @@ export function checkPublished(published: readonly Published[], cells: readonly 
     for (const other of operands(measure))
       if (!before.includes(other))
         fail(`expected a case that stands before it, found ${shown(other)}${suggest(other, before)}`);
-    if ('gain' in measure) checkGain(measure, cells, fail);
+    if ('gain' in measure) {
+      if (measure.phase !== undefined && measure.cpu !== undefined) fail('expected phase or cpu, found both');
+      gains.push(name);
+    }
+    if ('perSecond' in measure && !gains.includes(measure.perSecond))
+      fail(`perSecond: expected a case that is a gain, found ${shown(measure.perSecond)}`);
+    if ('trace' in measure) checkCells(measure, cells, fail);
     before.push(name);
   }
 }
@@ -96,12 +116,12 @@ export function operands(measure: Published['measure']): string[] {
   if ('order' in measure) return measure.order;
   if ('median' in measure) return measure.median;
   if ('ratio' in measure) return measure.ratio;
+  if ('perSecond' in measure) return [measure.perSecond];
   return 'cut' in measure ? measure.cut : [];
 }
 
-function checkGain(measure: GainMeasure, cells: readonly Candidate[], fail: (message: string) => never): void {
-  const { trace, where, phase, cpu } = measure;
-  if (phase !== undefined && cpu !== undefined) fail('expected phase or cpu, found both');
+function checkCells(measure: PairOfCells, cells: readonly Candidate[], fail: (message: string) => never): void {
+  const { trace, where } = measure;
   const traces = [...new Set(cells.map(({ name }) => name))];
   if (!traces.includes(trace)) fail(`trace: expected ${traces.join(' or ')}, found ${shown(trace)}`);
   const keys = [...new Set(cells.flatMap(({ varied }) => Object.keys(varied)))];

@@ -67,6 +67,11 @@ export const replay = key(
   'how the trace is replayed',
 );
 
+/** What configurations have in common that replay the same rows equally often, so that their lanes can share passes. */
+export function passKey({ phases, hot, repeat, intervals, tables }: z.output<typeof replay>): string {
+  return JSON.stringify([phases, hot, repeat, intervals, tables]);
+}
+
 /** The counted passes over a phase. */
 export function passesOf({ repeat }: z.output<typeof replay>, phase: number): number {
   return typeof repeat === 'number' ? repeat : (repeat[phase] ?? 1);

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type ColumnName } from '../../traces/batch.js';
 import { InputError, UsageError } from '../../traces/errors.js';
 import { TraceReader } from '../../traces/reader.js';
+import { passKey } from '../config/replaying.js';
 import { type Config } from '../config/schema.js';
 import { type CapturedTables, openCapturedTables } from '../tables/captured.js';
 import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
@@ -139,8 +140,7 @@ const MOST_BYTES = 2 ** 30;
 function grouped(cells: readonly Cell[]): Cell[][] {
   const groups: { key: string; cells: Cell[]; bytes: number }[] = [];
   for (const cell of cells) {
-    const { phases, hot, repeat, intervals, tables } = cell.config.replay;
-    const key = JSON.stringify([cell.topology.cpuNode.length, phases, hot, repeat, intervals, tables]);
+    const key = `${cell.topology.cpuNode.length} ${passKey(cell.config.replay)}`;
     const { tlbs, caches } = machineBytes(cell.config, cell.topology);
     const bytes = tlbs + caches;
     const group = groups.findLast((other) => other.key === key);

@@ -1,9 +1,9 @@
-// Measures what an experiment is compared with: the value of each published case over the cells of a sweep, and whether it
-// lies in its band.
+// Measures what an experiment is compared with: the value of each published case over the cells of a sweep, whether it lies in its
+// band, and how many events a second cost what a case gains.
 
-import { choose, type GainMeasure, type Published } from '../config/published.js';
+import { choose, type GainMeasure, type PerSecondMeasure, type Published } from '../config/published.js';
 import { hostStage2Pages } from '../model/pool.js';
-import { type Gain, gain, phaseCyclesKey } from '../results/summary.js';
+import { type Flat, type Gain, gain, phaseCyclesKey } from '../results/summary.js';
 import { type CellData, type SweepData } from './sweepData.js';
 
 /** A published case with what was measured. */
@@ -15,56 +15,98 @@ export interface Measured extends Published {
   /** For a gain: both definitions of it, and the cell that it is over. */
   gain: Gain | null;
   over: CellData | null;
+  /** For events per second: what the events cost. */
+  cost: EventCost | null;
+}
+
+/** What the events of a phase cost in two cells. */
+export interface EventCost {
+  phase: number;
+  events: number;
+  of: CellData;
+  over: CellData;
+  /** Cycles of maintenance that an event takes more in the new cell than in the old one, on all CPUs together. */
+  extraCycles: number;
 }
 
 /** All published cases of a sweep, in their order. */
 export function measurePublished({ manifest, traces }: SweepData): Measured[] {
   const cells = traces.flatMap((trace) => trace.cells);
-  const before = new Map<string, number | null>();
+  const before = new Map<string, Measured>();
   return manifest.published.map((entry) => {
     const { measure, low, high } = entry;
     const found = 'gain' in measure ? gainOf(measure, cells) : null;
-    const measured = found && 'gain' in measure ? percentOf(found.gain[measure.gain]) : valueOf(entry, before);
-    before.set(entry.case, measured);
+    const cost = 'perSecond' in measure ? costOf(measure, cells) : null;
+    const measured = found && 'gain' in measure ? percentOf(found.gain[measure.gain]) : valueOf(entry, before, cost);
     const banded = low !== null || high !== null;
     const inside = measured !== null && measured >= (low ?? -Infinity) && measured <= (high ?? Infinity);
-    return {
+    const result: Measured = {
       ...{ ...entry, measured, inBand: banded ? inside : null },
-      ...{ gain: found?.gain ?? null, over: found?.over ?? null },
+      ...{ gain: found?.gain ?? null, over: found?.over ?? null, cost },
     };
+    before.set(entry.case, result);
+    return result;
   });
 }
 
-/** What numbers of a case count: "%", "pages", or nothing. */
+/** What numbers of a case count: "%", "pages", "per second", or nothing. */
 export function unitOf({ measure }: Published): string {
   if ('gain' in measure || 'cut' in measure || 'median' in measure) return '%';
+  if ('perSecond' in measure) return 'per second';
   return 'pool' in measure ? 'pages' : '';
 }
 
 const percentOf = (share: number | null) => share && share * 100;
 
 function gainOf(measure: GainMeasure, cells: CellData[]): { gain: Gain; over: CellData } | null {
-  const side = (chosen: object) => choose(cells, measure.trace, { ...measure.where, ...chosen }).at(0);
-  const [after, over] = [side(measure.of), side(measure.over)];
+  const [after, over] = sidesOf(measure, cells);
   const [newCycles, oldCycles] = [after, over].map((cell) => cell && cyclesOf(cell, measure));
   if (!over || oldCycles === undefined || newCycles === undefined) return null;
   return { gain: gain(oldCycles, newCycles), over };
 }
 
+/** The new and the old cell. */
+function sidesOf({ trace, where, of, over }: GainMeasure | PerSecondMeasure, cells: CellData[]) {
+  return [of, over].map((chosen) => choose(cells, trace, { ...where, ...chosen }).at(0));
+}
+
+function costOf(measure: PerSecondMeasure, cells: CellData[]): EventCost | null {
+  const [of, over] = sidesOf(measure, cells);
+  const { phase, events } = measure;
+  const [newCycles, oldCycles] = [of, over].map((cell) => cell && phaseOf(cell, phase)?.['cycles.maintenance']);
+  if (!of || !over || newCycles === undefined || oldCycles === undefined) return null;
+  return { phase, events, of, over, extraCycles: (newCycles - oldCycles) / events };
+}
+
+/** Events that take as many cycles a second as the case saves; null where the case saves nothing, or the events cost no more. */
+function eventsPerSecond({ gain: found, over }: Measured, { extraCycles }: EventCost): number | null {
+  const saved = found?.saved ?? null;
+  if (saved === null || saved <= 0 || extraCycles <= 0) return null;
+  const { clockGHz } = over!.config.machine as { clockGHz: number };
+  return (saved * clockGHz * 1e9) / extraCycles;
+}
+
+/** The counters of a cell's phase. */
+export function phaseOf({ phases }: CellData, phase: number): Flat | undefined {
+  return phases.find((candidate) => candidate.phase === phase)?.flat;
+}
+
 /** Undefined where the cell's trace does not have one of the phases, or not the CPU. */
-function cyclesOf({ flat, phases, cpus }: CellData, { phase, cpu }: GainMeasure): number | undefined {
+function cyclesOf(cell: CellData, { phase, cpu }: GainMeasure): number | undefined {
+  const { flat, cpus } = cell;
   if (cpu !== undefined) return cpus.find((candidate) => candidate.cpu === cpu)?.flat['cycles.total'];
   if (phase === undefined) return flat['cycles.total'];
   return [phase].flat().reduce<number | undefined>((sum, number) => {
-    const own = phases.find((candidate) => candidate.phase === number)?.flat;
+    const own = phaseOf(cell, number);
     return own && sum !== undefined ? sum + own[phaseCyclesKey([own])] : undefined;
   }, 0);
 }
 
 /** The value of a case that depends on no cell, or on the cases before it. */
-function valueOf({ measure }: Published, before: Map<string, number | null>): number | null {
+function valueOf({ measure }: Published, before: Map<string, Measured>, cost: EventCost | null): number | null {
   if ('pool' in measure) return hostStage2Pages(measure.pool);
-  const of = (names: readonly string[]) => names.map((name) => before.get(name) ?? null);
+  if ('perSecond' in measure) return cost && eventsPerSecond(before.get(measure.perSecond)!, cost);
+  const of = (names: readonly string[]) => names.map((name) => before.get(name)?.measured ?? null);
   const numbers = 'order' in measure ? of(measure.order) : 'median' in measure ? of(measure.median) : [];
   const [a, b] = 'ratio' in measure ? of(measure.ratio) : 'cut' in measure ? of(measure.cut) : [null, null];
   if (numbers.length > 0 && numbers.every((value) => value !== null)) {

@@ -1,7 +1,9 @@
 // Published numbers beside measured ones: a table for each machine as it was published (a line per benchmark), a plot where
-// there is something to compare with, and a list of the cases that stand in no such table. What is out of its band is said in words.
+// there is something to compare with, what events cost, and a list of the cases that stand in no such table. What is out of its band
+// is said in words.
 
 import { number, percent } from '../format.js';
+import { costTable } from './costTable.js';
 import { markup, type Markup } from './html.js';
 import { groupBy } from './keys.js';
 import { facts, plots, section } from './page.js';
@@ -17,7 +19,7 @@ const MEANING =
 export async function publishedSection(cases: Measured[]): Promise<Markup | null> {
   const placed = cases.filter((entry): entry is Placed => entry.at !== undefined);
   const others = cases.filter(({ at }) => at === undefined);
-  const tables = await Promise.all(groupBy(placed, ({ at }) => at.table).map(machineTable));
+  const tables = await Promise.all(groupBy(placed, ({ at }) => at.table).map(tableOf));
   const list = others.length > 0 && markup`${tables.length > 0 && markup`<h3>Other cases</h3>`}\n${caseList(others)}`;
   return section('Published numbers', MEANING, [verdict(cases), ...tables, list || null]);
 }
@@ -30,13 +32,32 @@ function verdict(cases: Measured[]): Markup | null {
   return markup`<p><b>${number(banded.length - out.length)} of ${number(banded.length)}</b> cases with a band are inside it${out.length > 0 && `; out of band: ${named}`}.</p>`;
 }
 
+function tableOf(cases: Placed[]): Markup | Promise<Markup> {
+  return cases.every(({ measure }) => 'perSecond' in measure) ? costs(cases) : machineTable(cases);
+}
+
+const COSTS =
+  'What an event takes with nothing replicated (marked) and with each system, on all CPUs together; bytes at the end. The gain of a case is the cycles that one CPU saves in a second; so many events a second, anywhere in the machine, cost as much. "-": the case gains nothing, or the event costs no more.';
+
+function costs(cases: Placed[]): Markup {
+  return markup`<h3>${cases[0].at.table}</h3>
+<p class="muted">${COSTS}</p>
+${costTable(cases) ?? markup`<p>not measured</p>`}`;
+}
+
 async function machineTable(cases: Placed[]): Promise<Markup> {
   const [{ at }] = cases;
   const lines = groupBy(cases, (entry) => entry.at.line);
   const names = [...new Set(cases.map((entry) => entry.at.column))];
   const columns: Column<Placed[]>[] = [
     { title: 'Test', text: ([entry]) => entry.at.line },
-    ...names.flatMap((name) => columnsOf(name, (line: Placed[]) => line.find((entry) => entry.at.column === name))),
+    ...names.flatMap((name) =>
+      columnsOf(
+        name,
+        (line: Placed[]) => line.find((entry) => entry.at.column === name),
+        cases.filter(({ at }) => at.column === name),
+      ),
+    ),
   ];
   const stated = cases.some(({ published, inBand }) => published !== null || inBand !== null);
   const sources = [...new Set(cases.flatMap(({ source }) => source ?? []))];
@@ -49,30 +70,34 @@ ${facts([
 ${stated && plots([await gainPlot(cases)], true)}`;
 }
 
-/** The columns of one kind of run, such as hot. */
-function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined): Column<Row>[] {
+/** The columns of one kind of run, such as hot; those of published numbers and of bands where some of its cases have them. */
+function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined, cases: Measured[]): Column<Row>[] {
+  const published = cases.some((entry) => entry.published !== null);
+  const banded = cases.some(({ inBand }) => inBand !== null);
   const share = (title: string, unit: string, value: (entry: Measured) => number | null): Column<Row> => ({
-    title: `${name}: ${title}`,
-    unit,
+    ...{ title, group: name, unit },
     cell: (row) => {
       const entry = of(row);
       const shown = entry ? value(entry) : null;
       return { written: shown === null ? '-' : percent(shown, true), value: shown };
     },
   });
+  const statedColumn: Column<Row> = {
+    ...{ title: 'published', group: name, unit: 'as stated' },
+    cell: (row) => {
+      const stated = of(row)?.published ?? null;
+      return { written: stated === null ? '-' : `${stated}%`, value: stated };
+    },
+  };
+  const bandColumns: Column<Row>[] = [
+    { title: 'band', group: name, unit: '%', text: (row) => bandOf(of(row)) },
+    { title: 'inside', group: name, text: (row) => wordOf(of(row)) },
+  ];
   return [
     share('speed-up', 'T_old/T_new - 1', ({ gain }) => gain?.speedup ?? null),
     share('saved', '1 - T_new/T_old', ({ gain }) => gain?.saved ?? null),
-    {
-      title: `${name}: published`,
-      unit: 'as stated',
-      cell: (row) => {
-        const stated = of(row)?.published ?? null;
-        return { written: stated === null ? '-' : `${stated}%`, value: stated };
-      },
-    },
-    { title: `${name}: band`, unit: '%', text: (row) => bandOf(of(row)) },
-    { title: `${name}: inside`, text: (row) => wordOf(of(row)) },
+    ...(published ? [statedColumn] : []),
+    ...(banded ? bandColumns : []),
   ];
 }
 
@@ -84,13 +109,13 @@ function caseList(cases: Measured[]): Markup {
   return resultTable<Measured>(
     [
       { title: 'Row', text: ({ row }) => row },
-      { title: 'Case', text: ({ case: name }) => name },
+      { title: 'Case', wraps: true, text: ({ case: name }) => name },
       value('Measured', ({ measured }) => measured),
       value('Published', ({ published }) => published),
       { title: 'Band', text: bandOf },
       { title: 'Unit', text: unitOf },
       { title: 'Inside', text: wordOf },
-      { title: 'Source', text: ({ source }) => source ?? '' },
+      { title: 'Source', wraps: true, text: ({ source }) => source ?? '' },
     ],
     cases,
   );
@@ -134,9 +159,15 @@ async function gainPlot(cases: Placed[]): Promise<Markup> {
     entry.low === null || entry.high === null ? [] : [{ label: label(entry), low: entry.low, high: entry.high }],
   );
   const out = cases.flatMap((entry) =>
-    entry.inBand === false && entry.measured !== null ? [{ label: label(entry), value: entry.measured }] : [],
+    entry.inBand === false && entry.measured !== null ? [{ label: label(entry) }] : [],
   );
-  const y = { field: 'label', type: 'nominal' as const, sort: cases.map(label), title: null };
+  const y = {
+    field: 'label',
+    type: 'nominal' as const,
+    sort: cases.map(label),
+    title: null,
+    axis: { labelLimit: 480 },
+  };
   const title = 'gain, percent';
   const scale = { domain: [...kinds], range: ['var(--c1)', 'var(--c2)'] };
   return figure(`Measured and published gains, ${cases[0].at.table}; the grey bar is the band`, {
@@ -165,8 +196,8 @@ async function gainPlot(cases: Placed[]): Promise<Markup> {
       },
       {
         data: { values: out },
-        mark: { type: 'text', align: 'left', dx: 8, aria: false },
-        encoding: { y, x: { field: 'value', type: 'quantitative', title }, text: { value: 'out of band' } },
+        mark: { type: 'text', align: 'left', dx: 6, aria: false },
+        encoding: { y, x: { value: 'width' }, text: { value: 'out of band' } },
       },
     ],
   });

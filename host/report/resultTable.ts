@@ -9,7 +9,11 @@ import { type Metric, write } from './metrics.js';
 /** One column: header, unit, and how a row is written and sorted. */
 export interface Column<Row> {
   title: string;
+  /** What neighbouring columns with the same group have in common: it stands above them. */
+  group?: string;
   unit?: string;
+  /** Long text, on several lines where there is no room. */
+  wraps?: boolean;
   meaning?: string;
   /** Text columns go to the left and sort as text; a missing number sorts last. */
   text?: (row: Row) => string;
@@ -27,18 +31,36 @@ export function resultTable<Row>(
     return markup`<th scope="col"${kind}${hint}>${title}${unit && markup`<span class="unit">${unit}</span>`}</th>`;
   });
   const body = rows.map((row) => {
-    const cells = columns.map(({ text, cell }) => {
-      if (!cell) return markup`<td>${text?.(row)}</td>`;
+    const cells = columns.map(({ text, cell, wraps }) => {
+      if (!cell) return markup`<td${wraps && markup` class="wraps"`}>${text?.(row)}</td>`;
       const { written, value } = cell(row);
       return markup`<td class="n" data-v="${value}">${written}</td>`;
     });
     return markup`<tr${isBaseline(row) && markup` class="baseline"`}>${cells}</tr>\n`;
   });
-  return markup`<div class="scroll"><table class="sortable">
-<thead><tr>${head}</tr></thead>
+  const groups = groupRow(columns);
+  return markup`<div class="scroll"><table class="sortable${groups && ' grouped'}">
+<thead>${groups}<tr>${head}</tr></thead>
 <tbody>
 ${body}</tbody>
 </table></div>`;
+}
+
+/** The row above the headers, where columns have groups. */
+function groupRow<Row>(columns: Column<Row>[]): Markup | null {
+  if (columns.every(({ group }) => group === undefined)) return null;
+  const runs: { group?: string; width: number }[] = [];
+  for (const { group } of columns) {
+    const last = runs.at(-1);
+    if (last && last.group === group) last.width++;
+    else runs.push({ group, width: 1 });
+  }
+  const cells = runs.map(({ group, width }) =>
+    group === undefined
+      ? markup`<td colspan="${width}"></td>`
+      : markup`<th scope="colgroup" class="group" colspan="${width}">${group}</th>`,
+  );
+  return markup`<tr>${cells}</tr>`;
 }
 
 /** A metric as a column. */

@@ -53,6 +53,10 @@ th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: le
 th { vertical-align: bottom; font-weight: 600; background: var(--panel); }
 th .unit { display: block; font-weight: 400; font-size: 11px; }
 td.n, th.n { text-align: right; }
+td.wraps { white-space: normal; min-width: 11em; }
+table.grouped th { white-space: normal; } table.grouped th, table.grouped td { padding: 4px 7px; }
+thead td { background: var(--panel); border-bottom: 0; }
+th.group { text-align: center; border-left: 1px solid var(--line); }
 tr.baseline td { background: var(--mark); font-weight: 600; }
 tbody tr:hover td { box-shadow: inset 0 0 0 99px color-mix(in srgb, var(--accent) 9%, transparent); }
 th.sortable { cursor: pointer; user-select: none; }
@@ -71,7 +75,7 @@ details { margin: 6px 0; } summary { cursor: pointer; padding: 3px 0; }
 export const SCRIPT = `
 for (const table of document.querySelectorAll('table.sortable')) {
   const body = table.tBodies[0];
-  const heads = [...table.tHead.rows[0].cells];
+  const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   heads.forEach((head, column) => {
     head.classList.add('sortable');
     head.tabIndex = 0;

@@ -8,7 +8,7 @@ import { type Summary } from '../results/summary.js';
 export interface Task {
   path: string;
   configs: Config[];
-  /** One number in shared memory: the rows replayed so far. */
+  /** Two numbers in shared memory: the rows of the trace replayed so far, and rows replayed again besides. */
   rowsDone: BigInt64Array;
 }
 

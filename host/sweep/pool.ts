@@ -11,8 +11,8 @@ export interface PoolOptions<T extends Task> {
   jobs: number;
   /** Called once for every task that ends, except after `signal`. An error that it throws ends the run. */
   onOutcome: (task: T, outcome: Outcome) => void | Promise<void>;
-  /** Called now and then with the rows replayed so far, counted once per configuration. */
-  onProgress?: (rows: number) => void;
+  /** Called now and then with the rows replayed so far and those of them that were replayed again, counted once per configuration. */
+  onProgress?: (rows: number, repeated: number) => void;
   /** Ends the run at once; tasks that had not ended are dropped. */
   signal?: AbortSignal;
   /** The workers, where they were started beforehand; they are ended when the tasks have. */
@@ -53,7 +53,7 @@ export async function runTasks<T extends Task>(tasks: readonly T[], options: Poo
       if (!over && pool.threads.length === 0) void pool.destroy();
     });
   });
-  const timer = onProgress && setInterval(() => onProgress(rowsDone(tasks)), PROGRESS_MS);
+  const timer = onProgress && setInterval(() => report(tasks, onProgress), PROGRESS_MS);
 
   try {
     await Promise.all(
@@ -73,6 +73,9 @@ export async function runTasks<T extends Task>(tasks: readonly T[], options: Poo
   }
 }
 
-function rowsDone(tasks: readonly Task[]): number {
-  return tasks.reduce((sum, { rowsDone, configs }) => sum + Number(Atomics.load(rowsDone, 0)) * configs.length, 0);
+function report(tasks: readonly Task[], onProgress: NonNullable<PoolOptions<Task>['onProgress']>): void {
+  const [done, repeated] = [0, 1].map((slot) =>
+    tasks.reduce((sum, { rowsDone, configs }) => sum + Number(Atomics.load(rowsDone, slot)) * configs.length, 0),
+  );
+  onProgress(done + repeated, repeated);
 }

@@ -126,7 +126,8 @@ async function sweepWith(
     const rows = tasks.reduce((sum, task) => sum + rowsOf(task), 0);
     const bar = progress('replaying', rows, { quiet: quiet || tasks.length === 0 });
     const onOutcome = async (task: CellTask, outcome: Outcome) => keep(task, outcome, await hashing);
-    const onProgress = (rowsDone: number) => bar.update(rowsDone);
+    // How often rows are replayed again is known once they were.
+    const onProgress = (rowsDone: number, repeated: number) => bar.update(rowsDone, rows + repeated);
     try {
       await runTasks(tasks, { jobs, pool: workers, signal: stop.signal, onOutcome, onProgress });
       await hashing;

@@ -6,7 +6,10 @@ import { type Outcome, type Task } from './messages.js';
 
 /** Replays a task. Errors become failures here, since their classes would not survive the way to the sweep. */
 export async function run({ path, configs, rowsDone }: Task): Promise<Outcome> {
-  const onProgress = (rows: number) => void Atomics.store(rowsDone, 0, BigInt(rows));
+  const onProgress = (done: number, _rows: number, repeated: number) => {
+    Atomics.store(rowsDone, 0, BigInt(done));
+    Atomics.store(rowsDone, 1, BigInt(repeated));
+  };
   try {
     return { kind: 'done', summaries: await replayTrace(path, configs, { onProgress }) };
   } catch (error) {

@@ -126,10 +126,16 @@ describe('published cases', () => {
     expect(published[2].measure).toEqual({ pool: { memoryBytes: 2 ** 30, pageBytes: 4096, levels: 5 } });
   });
 
+  const { gain: _, ...pair } = gain;
+  const events = (measure: object = {}) => ({
+    row: 'events',
+    measure: { perSecond: 'T1', ...pair, phase: 1, events: 10, ...measure },
+  });
+
   test('that choose one cell each and refer to cases before them are accepted', () => {
     const cut = { row: 'T3', measure: { cut: ['T1', 'T2'] } };
     expect(
-      expanded({ row: 'T1', measure: gain }, { row: 'T2', measure: { ...gain, phase: [1, 2] } }, cut),
+      expanded({ row: 'T1', measure: gain }, { row: 'T2', measure: { ...gain, phase: [1, 2] } }, cut, events()),
     ).not.toThrow();
   });
 
@@ -144,6 +150,16 @@ describe('published cases', () => {
       [{ row: 'T1', measure: { ...gain, of: { 'memory.table': 1 } } }],
       /of: memory\.table: expected a varied key; did you mean memory\.tables\?/,
     ],
+    [[events()], /expected a case that stands before it, found "T1"/],
+    [
+      [{ row: 'T1', measure: { pool: { memoryBytes: 1, pageBytes: 4096, levels: 1 } } }, events()],
+      /perSecond: expected a case that is a gain, found "T1"/,
+    ],
+    [
+      [{ row: 'T1', measure: gain }, events({ where: {} })],
+      /of: expected values that one cell of a has, found 2 cells/,
+    ],
+    [[{ row: 'T1', measure: gain }, events({ events: 0 })], /published\.1\.measure\.events: /],
     [[{ row: 'T1', measure: { ...gain, phase: 1, cpu: 1 } }], /expected phase or cpu, found both/],
     [[{ row: 'T1', measure: { median: ['T1'] } }], /expected a case that stands before it, found "T1"/],
     [

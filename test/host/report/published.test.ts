@@ -5,21 +5,35 @@ import { describe, expect, test } from 'vitest';
 import { publishedSchema } from '../../../host/config/published.js';
 import { type Measured, measurePublished } from '../../../host/report/published.js';
 import { publishedSection } from '../../../host/report/publishedSection.js';
+import { type Flat } from '../../../host/results/summary.js';
 import { type CellData, type SweepData } from '../../../host/report/sweepData.js';
 import { publishedCsv, publishedTable } from '../../../host/sweep/published.js';
 
-/** A cell whose phase 1 takes `own` cycles of its CPU, phase 2 ten, its CPU 3 twice `own`, all together 1,000. */
+/**
+ * A cell whose phase 1 takes `own` cycles of its CPU, phase 2 ten, its CPU 3 twice `own`, all together 1,000. Maintenance in phase 2 takes
+ * 3,000 cycles less 10 for each of `own`, with 4 interrupts of two kinds, and 8 stores.
+ */
 const cell = (number: number, system: string, own: number): CellData => ({
   cell: number,
   name: 't',
   varied: { 'system.name': system },
-  config: { machine: { latency: { localNs: 100, remoteNs: 150 } } },
-  flat: { 'cycles.total': 1000 },
+  config: { machine: { clockGHz: 2, latency: { localNs: 100, remoteNs: 150 } } },
+  flat: { 'cycles.total': 1000, 'table.bytes': 8192, 'table.purpose.replicaTables': 4096, 'table.replicaBytes': 2048 },
   phases: [
     { phase: 1, name: 'fork', cpu: 3, flat: { 'cycles.total': 999, 'cycles.critical': 998, 'cycles.own': own } },
-    { phase: 2, name: 'open', cpu: 3, flat: { 'cycles.total': 999, 'cycles.critical': 998, 'cycles.own': 10 } },
+    {
+      phase: 2,
+      name: 'open',
+      cpu: 3,
+      flat: { 'cycles.total': 999, 'cycles.critical': 998, 'cycles.own': 10, ...eventsOf(own) },
+    },
   ],
   cpus: [{ cpu: 3, flat: { 'cycles.total': 2 * own } }],
+});
+
+const eventsOf = (own: number): Flat => ({
+  ...{ 'cycles.maintenance': 3000 - 10 * own, 'maintenance.tableStore': 8 },
+  ...{ 'maintenance.ipi.textPoke': 1, 'maintenance.ipi.stopMachine': 3 },
 });
 
 function measured(...published: object[]): Measured[] {
@@ -95,6 +109,45 @@ test('ratio, cut and median are those of the cases before them', () => {
   expect(results.slice(3)).toEqual([2, 50, 50, 50, null, null]);
 });
 
+describe('events per second', () => {
+  const perSecond = (of: string, measure: object = {}) => {
+    const { gain: _, ...pair } = gain(of);
+    return { case: `events of ${of}`, measure: { ...pair, perSecond: 'half', phase: 2, events: 4, ...measure } };
+  };
+
+  test('take as many cycles as the case saves', () => {
+    // Cell half saves 1 - 100/150 = 1/3 of 2e9 cycles a second. Its phase 2 takes 3000 - 1000 cycles of maintenance, that of none
+    // 3000 - 1500: 500 more for 4 events, 125 each. 2e9 / 3 / 125. Cell best: 750 more, 187.5 each.
+    const [, ofHalf, ofBest] = values(half, perSecond('half'), perSecond('best'));
+    expect(ofHalf).toBeCloseTo(2e9 / 3 / 125, 6);
+    expect(ofBest).toBeCloseTo(2e9 / 3 / 187.5, 6);
+  });
+
+  test('are none where nothing is saved, the events cost no more, or the phase is not there', () => {
+    const none = { case: 'none', measure: gain('none') };
+    expect(
+      values(half, none, perSecond('best', { perSecond: 'none' }), perSecond('none'), {
+        ...perSecond('half', { phase: 7 }),
+      }).slice(2),
+    ).toEqual([null, null, null]);
+  });
+
+  test('stand in a table with what an event costs', async () => {
+    const at = { table: 'Costs: Xeon', line: 'fork', column: 'gain of half' };
+    const page = await publishedSection(measured(half, { ...perSecond('half'), at }));
+    const cells = (system: string) => {
+      const row = new RegExp(`<td class="wraps">fork</td><td>${system}</td>(.*?)</tr>`).exec(page!.text)![1];
+      return row.split('</td>').map((cell) => cell.replace(/<[^>]*>/, ''));
+    };
+    expect(page!.text).toContain('<h3>Costs: Xeon</h3>');
+    expect(page!.text).toContain('colspan="9">One event</th>');
+    // Of 4 events: 1500 and 2000 cycles, 8 stores, 1 + 3 interrupts. Then 125 more, the bytes, 2e9 / 3 / 125.
+    expect(cells('none')).toEqual(['375', '2', '0', '0', '1', '0', '0', '0', '-', '8,192', '4,096', '2,048', '-', '']);
+    expect(cells('half').slice(0, 2)).toEqual(['500', '2']);
+    expect(cells('half').slice(8)).toEqual(['125', '8,192', '4,096', '2,048', '5,333,333', '']);
+  });
+});
+
 test('a pool needs no cell', () => {
   expect(values({ measure: { pool: { memoryBytes: '1G', pageBytes: '4K', levels: 5 } } })).toEqual([1048]);
 });
@@ -132,6 +185,8 @@ describe('the section of the report', () => {
     );
     const { text } = page!;
     expect(text).toContain('<h3>Xeon, node 1</h3>');
+    // Both gains, what was published, band and verdict for each kind of run, under its name.
+    for (const name of ['hot', 'cold']) expect(text).toContain(`colspan="5">${name}</th>`);
     expect(text).toContain('<b>1 of 2</b> cases with a band are inside it; out of band: T1 fork hot, Xeon, node 1');
     for (const written of [
       '+50.0%',
@@ -150,6 +205,14 @@ describe('the section of the report', () => {
     expect(text).toMatch(/<figure>.*out of band/s);
   });
 
+  test('has no columns of published numbers and bands for a kind of run that has none', async () => {
+    const hot = { ...at('fork', 'hot'), measure: gain('half'), published: 10.8 };
+    const { text } = (await publishedSection(measured(hot, { ...at('fork', 'swept'), measure: gain('best') })))!;
+    // Both gains and the published number; both gains.
+    expect(text).toContain('colspan="3">hot</th>');
+    expect(text).toContain('colspan="2">swept</th>');
+  });
+
   test('lists the cases that are in no table', async () => {
     const page = await publishedSection(
       measured({
@@ -161,7 +224,7 @@ describe('the section of the report', () => {
       }),
     );
     expect(page!.text).toMatch(
-      /<td>pool<\/td><td class="n" data-v="1048">1,048<\/td>.*<td>pages<\/td><td>inside<\/td>/s,
+      /<td class="wraps">pool<\/td><td class="n" data-v="1048">1,048<\/td>.*<td>pages<\/td><td>inside<\/td>/s,
     );
   });
 

@@ -18,7 +18,7 @@ function task(path: string): Task {
   return {
     path,
     configs: [resolveConfig({}, 'test')],
-    rowsDone: new BigInt64Array(new SharedArrayBuffer(8)),
+    rowsDone: new BigInt64Array(new SharedArrayBuffer(16)),
   };
 }
 
@@ -37,6 +37,19 @@ describe('the pool', () => {
     await runTasks(tasks, { jobs: 2, onOutcome: (_, { kind }) => void kinds.push(kind) });
     expect(kinds).toEqual(['done', 'done', 'done']);
     expect(tasks.map(({ rowsDone }) => rowsDone[0])).toEqual([2000n, 2000n, 2000n]);
+  });
+
+  it('counts the rows that it replays again', async () => {
+    const path = await makeTrace(join(folder, 'phased.arrow'), { phases: true });
+    const twice = { ...task(path), configs: [resolveConfig({ replay: { hot: 2 } }, 'test')] };
+    const reported: number[][] = [];
+    await runTasks([twice], {
+      ...{ jobs: 1, onOutcome: () => setTimeout(300) },
+      onProgress: (...rows: number[]) => void reported.push(rows),
+    });
+    // The phase is the rows 0 to 1000, and is replayed two times more than once.
+    expect([...twice.rowsDone]).toEqual([2000n, 2002n]);
+    expect(reported.at(-1)).toEqual([4002, 2002]);
   });
 
   it.each([1, 2])('replaces a worker that dies, so that only its task fails (%i workers)', async (jobs) => {

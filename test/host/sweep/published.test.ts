@@ -59,7 +59,7 @@ describe('a sweep of several parts', () => {
     ]);
     const page = await reportPage(join(folder, 'apart'));
     expect(page).toContain('<h2>phased (2 of 2)</h2>');
-    expect(page).toMatch(/<td>local tables<\/td>.*<td>inside<\/td>/s);
+    expect(page).toMatch(/<td class="wraps">local tables<\/td>.*<td>inside<\/td>/s);
   });
 });
 

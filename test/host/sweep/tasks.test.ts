@@ -52,6 +52,18 @@ describe('tasks', () => {
     ]);
   });
 
+  it('hold cells that replay the rows equally often, and those with the most passes come first', () => {
+    const cells = cellsOf([{ records: 10, cells: 4 }]).map((cell) =>
+      cell.index % 2 === 0
+        ? cell
+        : { ...cell, config: resolveConfig({ replay: { hot: 2, repeat: { 7: 3 } } }, 'test') },
+    );
+    expect(shape(cells, 1)).toEqual([
+      [1, 3],
+      [0, 2],
+    ]);
+  });
+
   it('are none when there are no cells', () => {
     expect(tasksOf([], 4)).toEqual([]);
   });
