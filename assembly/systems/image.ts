@@ -44,10 +44,12 @@ export function addPart(lane: Lane, kind: Part, va: u64, bytes: u64, pa: u64): v
   if (kernel.partCount > 1) {
     const before = PART(kernel, kernel.partCount - 2);
     before.bytes = min(before.bytes, va - before.va);
+    before.used = min(before.used, before.bytes);
   }
   // The series aligns text and read-only data to 2M on x86, so that large leaves stay.
   const padded = kernel.system == System.TextX86 && kind <= Part.Rodata && !(va & (((<u64>1) << BLOCK_SHIFT) - 1));
   part.bytes = alignUp(bytes + inside, padded ? BLOCK_SHIFT : lane.stage1.pageShift);
+  part.used = alignUp(bytes + inside, lane.stage1.pageShift);
   part.pa = pa == u64.MAX_VALUE ? pa : pa - inside;
 }
 
