@@ -31,34 +31,44 @@ export class PatchedLine {
   tokens: usize;
 }
 
-const MAX_COPIES: u32 = 1024;
+/** Places to begin with; the table doubles when it is full. */
+const FIRST: u32 = 16;
 
 export function initCopies(lane: Lane): void {
-  lane.copies = allocate(MAX_COPIES * offsetof<Copy>());
+  lane.copies = allocate(FIRST * sizeof<usize>());
 }
 
 // @ts-ignore: decorator
 @inline
 export function COPY(lane: Lane, i: u32): Copy {
-  return changetype<Copy>(lane.copies + i * offsetof<Copy>());
+  return changetype<Copy>(load<usize>(lane.copies + i * sizeof<usize>()));
 }
 
-/** A stretch, or null when all places are taken. */
-export function addCopy(lane: Lane, from: u64, bytes: u64, home: u32): Copy | null {
+/** A stretch of its own. */
+export function addCopy(lane: Lane, from: u64, bytes: u64, home: u32): Copy {
   let i: u32 = 0;
   while (i < lane.copyCount && COPY(lane, i).live) i++;
-  if (i == MAX_COPIES) return null;
+  if (i == lane.copyCount) newCopy(lane);
   const copy = COPY(lane, i);
-  if (i == lane.copyCount) {
-    lane.copyCount++;
-    copy.frames = allocate(lane.views * 8);
-  }
   copy.from = from;
   copy.last = from + bytes - 1;
   copy.home = home;
   copy.live = true;
   copy.lines = null;
   return copy;
+}
+
+/** A place behind the last; those before stay where they are. */
+function newCopy(lane: Lane): void {
+  const i = lane.copyCount++;
+  if (i >= FIRST && !(i & (i - 1))) {
+    const wider = allocate(i * 2 * sizeof<usize>());
+    memory.copy(wider, lane.copies, i * sizeof<usize>());
+    lane.copies = wider;
+  }
+  const copy = changetype<Copy>(allocate(offsetof<Copy>(), 8));
+  copy.frames = allocate(lane.views * 8);
+  store<usize>(lane.copies + i * sizeof<usize>(), changetype<usize>(copy));
 }
 
 /** The stretch that holds `va`; null when its bytes are not replicated. */

@@ -44,10 +44,12 @@ export function addPart(lane: Lane, kind: Part, va: u64, bytes: u64, pa: u64): v
   if (kernel.partCount > 1) {
     const before = PART(kernel, kernel.partCount - 2);
     before.bytes = min(before.bytes, va - before.va);
+    before.used = min(before.used, before.bytes);
   }
   // The series aligns text and read-only data to 2M on x86, so that large leaves stay.
   const padded = kernel.system == System.TextX86 && kind <= Part.Rodata && !(va & (((<u64>1) << BLOCK_SHIFT) - 1));
   part.bytes = alignUp(bytes + inside, padded ? BLOCK_SHIFT : lane.stage1.pageShift);
+  part.used = alignUp(bytes + inside, lane.stage1.pageShift);
   part.pa = pa == u64.MAX_VALUE ? pa : pa - inside;
 }
 
@@ -118,7 +120,6 @@ export function takeCopies(lane: Lane): void {
     const part = PART(kernel, i);
     if (!isCopied(kernel, part) || !part.bytes) continue;
     const copy = copyPart(lane, part.va, part.bytes, part.pa, kernel.home);
-    if (!copy) continue;
     kernel.bootBytes += part.bytes * (lane.views - 1);
     for (let view: u32 = 0; view < lane.views; view++) leadTo(lane, copy, part, view);
   }
@@ -156,11 +157,9 @@ function extraRoots(lane: Lane, view: u32): void {
   }
 }
 
-/** Gives every view but the home's its own bytes of a stretch; null when there is no room for more stretches. */
-export function copyPart(lane: Lane, va: u64, bytes: u64, pa: u64, home: u32): Copy | null {
+/** Gives every view but the home's its own bytes of a stretch. */
+export function copyPart(lane: Lane, va: u64, bytes: u64, pa: u64, home: u32): Copy {
   const copy = addCopy(lane, va, bytes, home);
-  if (!copy) return null;
-  copy.home = home;
   for (let view: u32 = 0; view < lane.views; view++) {
     const own = view == home ? pa : takeMemory(lane, view, va, bytes, skewOf(lane));
     store<u64>(copy.frames + view * 8, own);

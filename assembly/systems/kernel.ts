@@ -21,6 +21,8 @@ export class ImagePart {
   kind: u32;
   va: u64;
   bytes: u64;
+  /** Bytes without what the part is padded with. */
+  used: u64;
   /** Where the home node has it. */
   pa: u64;
 }

@@ -49,10 +49,9 @@ export function addModule(lane: Lane, cpu: u32, va: u64, text: u64, rodata: u64,
 }
 
 /** Gives every other view its own pages of a stretch: entries cleared, set again, bytes copied. */
-function replicatePart(lane: Lane, cpu: u32, va: u64, pages: u64, pa: u64): Copy | null {
+function replicatePart(lane: Lane, cpu: u32, va: u64, pages: u64, pa: u64): Copy {
   const shift = lane.stage1.pageShift;
   const copy = copyPart(lane, va, pages << shift, pa, MODULE_NODE);
-  if (!copy) return null;
   for (let view: u32 = 0; view < lane.views; view++) {
     if (view == MODULE_NODE) continue;
     for (let i: u64 = 0; i < pages; i++) {

@@ -10,6 +10,7 @@ import { type Measured, measurePublished } from '../report/published.js';
 import { cellGain, readSweep, type SweepData } from '../report/sweepData.js';
 import { readCell } from '../results/manifest.js';
 import { saveText } from '../results/save.js';
+import { brokenInvariants } from '../results/text.js';
 import { PUBLISHED_FILE, REPORT_FILE, RESULTS_FILE } from '../sweep/directory.js';
 import { publishedTable } from '../sweep/published.js';
 import { type Failure, runSweep } from '../sweep/sweep.js';
@@ -75,6 +76,9 @@ async function run(source: string, { output, jobs, json, report, traces, set }: 
   if (failures.length > 0) throw failed(failures, `${done} of ${all} cells are in ${dir}`);
   say(`all ${all} cells are in ${dir}: ${RESULTS_FILE} has every counter`);
   if (published.length > 0) say(`${join(dir, PUBLISHED_FILE)} has what was published beside what was measured`);
+  const broken = brokenIn(dir, results);
+  if (broken.length > 0) process.exitCode = 1;
+  for (const line of broken) say(line);
   if (!report) return;
   // Vega takes a third of a second to load: only the report pays.
   const { reportPage } = await import('../report/report.js');
@@ -96,6 +100,13 @@ function documentOf(dir: string, { manifest, traces }: SweepData, measured: Meas
     });
   const published = measured.map(({ over: _over, cost: _cost, ...entry }) => entry);
   return { manifest, cells, published };
+}
+
+/** The invariants that were broken, cell by cell; where replay.checks asks for them. */
+function brokenIn(dir: string, { manifest }: SweepData): string[] {
+  return manifest.cells.flatMap((cell) =>
+    brokenInvariants(readCell(dir, cell)).map((line) => `cell ${cell.cell}: ${line}`),
+  );
 }
 
 function failed(failures: readonly Failure[], kept: string): NodewalkError {

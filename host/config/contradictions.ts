@@ -16,7 +16,7 @@ import {
   tableLevels,
 } from './paging.js';
 import { type Config } from './schema.js';
-import { SYSTEM_DEFAULTS, SYSTEM_OPTIONS } from './system.js';
+import { FAULTS, SYSTEM_DEFAULTS, SYSTEM_OPTIONS } from './system.js';
 
 /** The contradictions of a configuration that has merged and parsed. */
 export function contradictions(config: Config): Problem[] {
@@ -35,6 +35,8 @@ export function contradictions(config: Config): Problem[] {
     ...tableImage(config),
     ...systemFormat(config),
     ...foreignOptions(config),
+    ...foreignFaults(config),
+    ...eventsApart(config),
   ];
 }
 
@@ -324,4 +326,38 @@ function foreignOptions({ system, paging }: Config): Problem[] {
         ),
       );
   });
+}
+
+/** A fault that a system cannot have would be a test that passes whatever the checkers see. */
+function foreignFaults({ system, paging }: Config): Problem[] {
+  const own = `${system.name} ${paging.format}`;
+  const found = system.inject
+    .filter((fault) => system.name !== 'none' && !(FAULTS[fault] as readonly string[]).includes(own))
+    .map((fault) => problem('system.inject', `${fault} is a fault of ${FAULTS[fault].join(' and ')}, not of ${own}`));
+  if (system.inject.includes('cnp-across-nodes') && paging.format === 'arm64' && !system.cnp)
+    found.push(problem('system.inject', 'cnp-across-nodes needs system.cnp: true, without which no root is common'));
+  return found;
+}
+
+/** What events do is all that a system does; and they act on the tables of one stage, or of the host's own two. */
+function eventsApart({ system, paging, replay }: Config): Problem[] {
+  const found: Problem[] = [];
+  const cause =
+    system.name !== 'none'
+      ? `system.name ${system.name}`
+      : replay.mapping === 'tables'
+        ? 'replay.mapping tables'
+        : replay.events
+          ? 'replay.events true'
+          : null;
+  if (replay.events === false && cause)
+    found.push(problem('replay.events', `false contradicts ${cause}, which expands events; leave it null`));
+  if (paging.stage2 && cause && ['none', 'text-replication'].includes(system.name))
+    found.push(
+      problem(
+        'paging.stage2',
+        `contradicts ${cause}: the kernel whose events are expanded is not modelled as a guest; use paging.stage2: null`,
+      ),
+    );
+  return found;
 }

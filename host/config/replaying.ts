@@ -26,7 +26,10 @@ export const replay = key(
         z.boolean().nullable().default(null),
         'events of the trace (patches, forks, modules, ...) are expanded into what the kernel does; null: when a system is named or the mapping is tables',
       ),
-      tables: key(z.string().min(1).nullable().default(null), 'folder with a table image, for mapping tables'),
+      tables: key(
+        z.string().min(1).nullable().default(null),
+        'folder with the page tables of a capture, for mapping tables; relative to the working directory, in an experiment to its file, where {trace} is the path of the trace without .arrow',
+      ),
       dirty: key(
         z.enum(['set', 'tracked']).default('set'),
         'set: pages are mapped dirty; tracked: mapped clean, and the first store to each is a counted update',
@@ -61,7 +64,10 @@ export const replay = key(
         'the summary also has the counters of every stretch of so many rows of the trace; null: it has none',
         'rows',
       ),
-      checks: key(z.boolean().default(false), 'invariants are checked while the trace is replayed, which takes time'),
+      checks: key(
+        z.boolean().default(false),
+        'invariants are checked after every event that is expanded, which takes time',
+      ),
     })
     .prefault({}),
   'how the trace is replayed',

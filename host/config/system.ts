@@ -32,11 +32,6 @@ const ofArmText = {
     z.int().min(-1).max(2).nullable().default(null),
     'text-replication, arm64: table level at which replicas part; null: the first at which the image has an entry to itself',
   ),
-  cnp: flag(false, 'text-replication, arm64: roots are marked as common to all CPUs of a domain (CnP)'),
-  cnpDomain: key(
-    z.enum(['cpu', 'node', 'all']).default('cpu'),
-    'text-replication, arm64: CPUs that share TLB entries where cnp says so',
-  ),
   roProtect: flag(
     false,
     'text-replication, arm64: copies of read-only data are mapped read-only, which the patches do not do',
@@ -44,6 +39,14 @@ const ofArmText = {
   syncImageUnmap: flag(
     false,
     'text-replication, arm64: what is unmapped or protected in the image is so on every node, which the patches do not do',
+  ),
+};
+
+const ofArm = {
+  cnp: flag(false, 'text-replication and host-stage2, arm64: roots are marked as common to all CPUs of a domain (CnP)'),
+  cnpDomain: key(
+    z.enum(['cpu', 'node', 'all']).default('cpu'),
+    'text-replication and host-stage2, arm64: CPUs that share TLB entries where cnp says so',
   ),
 };
 
@@ -85,21 +88,25 @@ const ofHostStage2 = {
   vhe: flag(false, 'host-stage2: the kernel runs at EL2 (VHE), for comparison: exits cost exitVhe'),
 };
 
+const ANY_TEXT = [`${TEXT} x86-64`, `${TEXT} arm64`];
+const HOST = `${HOST_STAGE2} arm64`;
+
+/** Faults, with the systems and formats that can have them. */
+export const FAULTS = {
+  'skip-replica-patch': [...ANY_TEXT, HOST],
+  'skip-set-memory-tlbi': [...ANY_TEXT, HOST],
+  'vmid-per-node': [HOST],
+  'cnp-across-nodes': [`${TEXT} arm64`, HOST],
+  'skip-pud-sync': ANY_TEXT,
+  'skip-pud-clear': [`${TEXT} x86-64`],
+  'skip-global-flush': [`${TEXT} x86-64`],
+  'free-init-master-only': ANY_TEXT,
+  'skip-break': [HOST],
+  'skip-donate': [HOST],
+} as const satisfies Record<string, string[]>;
+
 const inject = key(
-  z
-    .array(
-      z.enum([
-        'skip-replica-patch',
-        'skip-set-memory-tlbi',
-        'vmid-per-node',
-        'cnp-across-nodes',
-        'skip-pud-sync',
-        'skip-pud-clear',
-        'skip-global-flush',
-        'free-init-master-only',
-      ]),
-    )
-    .default([]),
+  z.array(z.enum(Object.keys(FAULTS) as (keyof typeof FAULTS)[])).default([]),
   'faults that the system is given, to test that the checkers see them',
 );
 
@@ -112,6 +119,7 @@ export const system = key(
       ),
       ...ofText,
       ...ofArmText,
+      ...ofArm,
       ...ofX86Text,
       ...ofHostStage2,
       inject,
@@ -133,6 +141,7 @@ export const SYSTEM_OPTIONS: {
 }[] = [
   { options: keysOf(ofText), systems: [TEXT], format: null },
   { options: keysOf(ofArmText), systems: [TEXT], format: 'arm64' },
+  { options: keysOf(ofArm), systems: [TEXT, HOST_STAGE2], format: 'arm64' },
   { options: keysOf(ofX86Text), systems: [TEXT], format: 'x86-64' },
   { options: keysOf(ofHostStage2), systems: [HOST_STAGE2], format: 'arm64' },
   { options: ['inject'], systems: [TEXT, HOST_STAGE2], format: null },

@@ -3,14 +3,18 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { type ColumnName } from '../../traces/batch.js';
 import { InputError, UsageError } from '../../traces/errors.js';
 import { TraceReader } from '../../traces/reader.js';
 import { passKey } from '../config/replaying.js';
+import { formatName } from '../config/contradictions.js';
+import { PAGE_SHIFTS } from '../config/paging.js';
 import { type Config } from '../config/schema.js';
 import { type CapturedTables, openCapturedTables } from '../tables/captured.js';
 import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
 import { packageVersion } from '../paths.js';
+import { isEventful } from './kernel.js';
 import { machineBytes } from './machine.js';
 import { type LaneResult, MOST_KEPT_BYTES, replayedColumns, Replayer } from './replayer.js';
 import { summarizeLane } from './summarize.js';
@@ -60,6 +64,10 @@ export async function replayTrace(
     const boots = (metadata?.source as { scenario?: string } | undefined)?.scenario === 'boot';
     const source = { path, columns, regions: metadata?.regions ?? [], nodes: metadata?.nodes, boots };
     const tables = await tablesOf(configs);
+    for (const { replay, paging } of configs) {
+      const walked = tables.get(replay.tables ?? '');
+      if (walked) requireTables(reader, replay.tables!, walked, paging);
+    }
     const parts = grouped(cells);
     const keptBytes = (options.keptBytes ?? MOST_KEPT_BYTES) / parts.length;
     const groups = parts.map((group) => ({
@@ -177,7 +185,13 @@ async function countCpus(reader: TraceReader): Promise<number> {
 }
 
 /** Throws when a configuration asks for what the trace does not have. */
-export function requireOf({ path, columns, metadata }: TraceFacts, { replay }: Config): void {
+export function requireOf({ path, columns, metadata }: TraceFacts, config: Config): void {
+  const { replay, paging } = config;
+  const arch = metadata?.arch;
+  if (isEventful(config) && arch && arch !== paging.format)
+    throw new UsageError(
+      `paging.format: ${paging.format} cannot expand the events of ${path}, whose kernel is ${arch}; extend an ${arch} machine, or use replay.mapping: demand and system.name: none`,
+    );
   const missing = (column: string, key: string) =>
     new InputError({
       source: path,
@@ -202,6 +216,37 @@ async function tablesOf(configs: readonly Config[]): Promise<Map<string, Capture
   const folders = configs.flatMap(({ replay }) => (replay.mapping === 'tables' ? [replay.tables!] : []));
   const opened = [...new Set(folders)].map(async (folder) => [folder, await openCapturedTables(folder)] as const);
   return new Map(await Promise.all(opened));
+}
+
+/** Throws when captured tables do not have the format of a configuration, or the trace lacks records by which their stores are counted. */
+function requireTables(
+  { path, metadata }: TraceFacts,
+  folder: string,
+  { kernel: { x86, stage1 }, stores }: CapturedTables,
+  paging: Config['paging'],
+): void {
+  const captured = x86 ? { levels: x86.levels } : { shift: stage1!.pageShift, bits: stage1!.bits };
+  const asked =
+    paging.format === 'x86-64'
+      ? { levels: paging.levels }
+      : { shift: PAGE_SHIFTS[paging.granule], bits: paging.vaBits };
+  if (!isDeepStrictEqual(captured, asked)) {
+    const has = x86
+      ? `{ format: x86-64, levels: ${x86.levels} }`
+      : `{ format: arm64, granule: ${2 ** (stage1!.pageShift - 10)}K, vaBits: ${stage1!.bits} }`;
+    throw new UsageError(
+      `replay.tables: the tables of ${folder} have the format ${has}, and ${formatName(paging)} is stated`,
+    );
+  }
+  const dropped = metadata?.filters.find((filter) => /^dropped [1-9][0-9]* MMIO records/.test(filter));
+  if (dropped && stores.count > 0)
+    throw new InputError({
+      source: path,
+      at: 'metadata key "filters"',
+      expected: `every record of the capture, by whose numbers ${folder} names its stores to page tables`,
+      found: dropped,
+      advice: 'convert the capture without --drop-mmio',
+    });
 }
 
 /** Bytes that are hashed before others get their turn. */

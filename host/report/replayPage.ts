@@ -5,6 +5,7 @@ import { basename } from 'node:path';
 import { stringify } from 'yaml';
 import { number, percent } from '../format.js';
 import { type Flat, flatten, leaves, type Summary } from '../results/summary.js';
+import { invariantsText } from '../results/text.js';
 import { unitOf } from '../results/units.js';
 import { cycleBars } from './cycleBars.js';
 import { markup, type Markup } from './html.js';
@@ -59,7 +60,8 @@ function idle(count: number): string {
   return `Counts per CPU.${count > 0 ? ` ${number(count)} ${plural} left out.` : ''}`;
 }
 
-function header({ trace, run }: Summary): Markup {
+function header(summary: Summary): Markup {
+  const { trace, run } = summary;
   const { path, records, sha256, ...provenance } = trace;
   const known = [...leaves(provenance)]
     .filter(([key]) => key !== '')
@@ -69,6 +71,7 @@ function header({ trace, run }: Summary): Markup {
     ['Records', number(records)],
     ['SHA-256', sha256],
     ...known,
+    ['Invariants', invariantsText(summary)],
     ['Version', run?.version && `nodewalk ${run.version}`],
   ]);
 }

@@ -8,7 +8,8 @@ import { type Counters, type Summary } from './summary.js';
 /** The totals, and a table of phases and of CPUs where there is more than one. */
 export function summaryText(summary: Summary): string {
   const { trace, totals, phases, cpus, run } = summary;
-  const parts = [`${trace.path}: ${number(trace.records)} records`, '', totalsText(totals)];
+  const invariants = invariantsText(summary);
+  const parts = [`${trace.path}: ${number(trace.records)} records`, '', totalsText(totals, invariants)];
   if (phases.length > 0) parts.push(tableOf('phase', phases, (p) => `${p.name} (cpu ${p.cpu})`));
   if (cpus.length > 1)
     parts.push(
@@ -20,7 +21,7 @@ export function summaryText(summary: Summary): string {
   return `${parts.join('\n')}\n`;
 }
 
-function totalsText(totals: Counters): string {
+function totalsText(totals: Counters, invariants: string | null): string {
   const { access, tlb, walk, fault, cycles, table: tables } = totals;
   const rows: [string, string][] = [
     [
@@ -45,6 +46,7 @@ function totalsText(totals: Counters): string {
     ],
     ...cacheRows(totals),
     ...maintenanceRows(totals),
+    ...(invariants ? [['invariants', invariants] as [string, string]] : []),
     ['first touches', number(fault.demand ?? 0)],
     ['page tables', `${number(tables?.bytes ?? 0)} bytes`],
     [
@@ -64,6 +66,12 @@ export function brokenInvariants({ checks }: Summary): string[] {
     const where = first ? `; first at record ${first.record}, address ${first.va}, CPU ${first.cpu}` : '';
     return [`invariant ${name} was broken ${number(violations)} times${where}`];
   });
+}
+
+/** Whether invariants hold, in words; null where none was checked. */
+export function invariantsText(summary: Summary): string | null {
+  const checked = Object.keys(summary.checks ?? {}).length;
+  return checked === 0 ? null : brokenInvariants(summary).join('; ') || `all ${checked} hold`;
 }
 
 /** What events made the kernel do, where there were any. */

@@ -301,6 +301,18 @@ describe.each([1, 2, 4])('text and its protection, %i nodes', (nodes) => {
     expect(kernel.violations()).toEqual({});
   });
 
+  it('of any number of modules every one is copied', () => {
+    const kernel = machine({ nodes });
+    const count = 40;
+    for (let i = 0; i < count; i++)
+      kernel.event('module_load', { va: MODULE + BigInt(i) * 32n * KB, arg: 16n * KB, more: [8n * KB, 4n * KB] });
+    // Four pages of text and two of read-only data each, on every further node.
+    expect(kernel.replicaBytes()).toBe((nodes - 1) * (COPIED + count * 6 * 4 * K));
+    for (let view = 0; view < nodes; view++)
+      for (let i = 0; i < count; i++) expect(kernel.pa(MODULE + BigInt(i) * 32n * KB, view) >> 40n).toBe(BigInt(view));
+    expect(kernel.violations()).toEqual({});
+  });
+
   it('modules are mapped by pages whatever the policy for sizes', () => {
     const kernel = machine({ nodes, paging: { ...X86, pageSize: { ...X86.pageSize, default: '2M' } } });
     kernel.event('module_load', { va: MODULE, arg: 8n * KB });

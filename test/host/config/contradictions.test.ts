@@ -262,7 +262,7 @@ test.each<[string, unknown, RegExp]>([
   [
     'an Arm option on x86',
     system({ name: 'text-replication', cnp: true }),
-    /system\.cnp: true is an option of text-replication on arm64, .*x86-64/,
+    /system\.cnp: true is an option of text-replication and host-stage2 on arm64, .*x86-64/,
   ],
   [
     'an x86 option on Arm',
@@ -278,6 +278,36 @@ test.each<[string, unknown, RegExp]>([
     'faults without a system',
     system({ inject: ['skip-pud-sync'] }),
     /system\.inject: .*text-replication and host-stage2/,
+  ],
+  [
+    'a fault of another system',
+    system({ name: 'text-replication', inject: ['skip-pud-sync', 'vmid-per-node'] }),
+    /system\.inject: vmid-per-node is a fault of host-stage2 arm64, not of text-replication x86-64/,
+  ],
+  [
+    'roots across nodes that are not common',
+    { ...arm({}), ...system({ name: 'host-stage2', inject: ['cnp-across-nodes'] }) },
+    /system\.inject: cnp-across-nodes needs system\.cnp: true/,
+  ],
+  [
+    'a system whose events are left out',
+    { ...system({ name: 'text-replication' }), ...replay({ events: false }) },
+    /replay\.events: false contradicts system\.name text-replication/,
+  ],
+  [
+    'captured tables whose events are left out',
+    replay({ mapping: 'tables', tables: 'x', events: false }),
+    /replay\.events: false contradicts replay\.mapping tables/,
+  ],
+  [
+    'a guest that replicates',
+    { paging: { stage2: { format: 'ept' } }, ...system({ name: 'text-replication' }) },
+    /paging\.stage2: contradicts system\.name text-replication/,
+  ],
+  [
+    'a guest on captured tables',
+    { paging: { stage2: { format: 'ept' } }, ...replay({ mapping: 'tables', tables: 'x' }) },
+    /paging\.stage2: contradicts replay\.mapping tables/,
   ],
   ['a fault that is not there', system({ inject: ['skip-all'] }), /system\.inject\.0: expected skip-replica-patch/],
 ])('%s is refused', (_, doc, message) => {
