@@ -51,8 +51,8 @@ export enum Stat {
   FaultDemand,
   FaultStage2,
   // hyp-init: a walk of EL2 found nothing; the kernel gave up because of where the init page is.
-  FaultHypTranslation,
-  FaultHypRefused,
+  FaultHyp_Translation,
+  FaultHyp_Refused,
 
   MaintenanceTlbiInvlpg,
   MaintenanceTlbiCr3,

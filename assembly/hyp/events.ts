@@ -74,7 +74,7 @@ function makeTables(lane: Lane, cpu: u32, va: u64, pa: u64): void {
   const one = hyp.scheme == HypScheme.Merged || hyp.scheme == HypScheme.PkvmSwitch;
   hyp.refused = one && collides(hyp, va);
   if (hyp.refused) {
-    ADD(BLOCK(lane, cpu), Stat.FaultHypRefused, 1);
+    ADD(BLOCK(lane, cpu), Stat.FaultHyp_Refused, 1);
     return;
   }
   newRoot(lane, cpu, hyp.runtime, one && isExtended(hyp) ? hyp.wide : hyp.narrow);
@@ -100,7 +100,7 @@ function randomPa(hyp: Hyp): u64 {
   z = (z ^ (z >> 30)) * 0xbf58_476d_1ce4_e5b9;
   z = (z ^ (z >> 27)) * 0x94d0_49bb_1331_11eb;
   z ^= z >> 31;
-  return z % (hyp.trampolineVa >> HYP_PAGE_SHIFT) << HYP_PAGE_SHIFT;
+  return (z % (hyp.trampolineVa >> HYP_PAGE_SHIFT)) << HYP_PAGE_SHIFT;
 }
 
 /** kvm_mmu_init since 4.8: the identity mapping in the midst of the linear map's HYP addresses, unless it is the same mapping. */

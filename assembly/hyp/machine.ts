@@ -74,6 +74,7 @@ export class HypCpu {
   entries: HypEntry | null;
 }
 
+
 @unmanaged
 export class Hyp {
   scheme: HypScheme;
@@ -206,7 +207,7 @@ function stageOf(bits: u32): Stage {
 
 /** The kernel-to-HYP layout in force. */
 export function layoutOf(hyp: Hyp): HypLayout {
-  return LAYOUT(hyp, <u32>(hyp.initPa >> (hyp.vaBits - 1)) & 1);
+  return LAYOUT(hyp, (<u32>(hyp.initPa >> (hyp.vaBits - 1))) & 1);
 }
 
 /** kern_hyp_va. */

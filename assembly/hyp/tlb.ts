@@ -54,7 +54,7 @@ export function lookUp(lane: Lane, cpu: HypCpu, va: u64): Found {
   countWalk(lane, cpu);
   foundPa = truth;
   if (truth == NOWHERE) {
-    ADD(BLOCK(lane, cpu.number), Stat.FaultHypTranslation, 1);
+    ADD(BLOCK(lane, cpu.number), Stat.FaultHyp_Translation, 1);
     return Found.Fault;
   }
   enter(lane, cpu, va, truth);

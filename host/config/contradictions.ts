@@ -330,12 +330,16 @@ function hypInit({ system, paging, machine }: Config): Problem[] {
   if (paging.stage2)
     found.push(problem('paging.stage2', 'contradicts system.name hyp-init: guests are not modelled, use null'));
   if (machine.caches)
-    found.push(problem('machine.caches', 'contradicts system.name hyp-init, whose walks have no line caches; use null'));
+    found.push(
+      problem('machine.caches', 'contradicts system.name hyp-init, whose walks have no line caches; use null'),
+    );
   if (hypIdmap !== null && hypIdmap !== 'random') {
     const bits = hypArch === 'arm64' ? 48 : 32;
     const pa = BigInt(hypIdmap);
     if (pa % HYP_PAGE !== 0n || pa >> BigInt(bits))
-      found.push(problem('system.hypIdmap', `expected a multiple of 4096 below 2^${bits} with system.hypArch ${hypArch}`));
+      found.push(
+        problem('system.hypIdmap', `expected a multiple of 4096 below 2^${bits} with system.hypArch ${hypArch}`),
+      );
   }
   return found;
 }

@@ -76,7 +76,7 @@ function layoutOf(config: Config, stats: CoreEnum) {
     if (group === 'cache') return present.has(kind);
     if (kind === 'cacheHits') return caches.has(name);
     if (kind === 'levels') return levels.has(name);
-    if (kind === 'hyp') return config.system.name === 'hyp-init';
+    if (group === 'fault' && kind.startsWith('hyp')) return config.system.name === 'hyp-init';
     return true;
   };
   const all = counterKeys(stats);

@@ -52,9 +52,7 @@ export class HypMachine {
   /** Expands an event; what it counted over all CPUs, by key, zeros left out. */
   event(name: string, cpu: number, ...operands: (bigint | number)[]): Record<string, number> {
     const [va = 0n, arg = 0n, pages = 0n] = operands.map(BigInt);
-    return this.changes(() =>
-      this.core.runEvent(this.record++, cpu, kinds.get(name)!, va, arg, pages, 0n, 0n),
-    );
+    return this.changes(() => this.core.runEvent(this.record++, cpu, kinds.get(name)!, va, arg, pages, 0n, 0n));
   }
 
   /** One row at EL2: 0 fetch, 1 load, 2 store. */
@@ -124,7 +122,8 @@ export class HypMachine {
       counters.set(new BigUint64Array(core.memory.buffer, out, core.Stat.Count), cpu * core.Stat.Count);
     }
     const sums: Record<string, number> = {};
-    for (const own of countersByKey(counters)) for (const [key, n] of Object.entries(own)) sums[key] = (sums[key] ?? 0) + n;
+    for (const own of countersByKey(counters))
+      for (const [key, n] of Object.entries(own)) sums[key] = (sums[key] ?? 0) + n;
     return sums;
   }
 }

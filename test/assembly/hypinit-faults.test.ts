@@ -123,7 +123,7 @@ describe('N-11: the boot table is given up', () => {
         expect(machine.states()).toEqual(['Up', 'Up']);
         machine.event('cpu_down', 0, 1);
         const up = machine.event('cpu_up', 0, 1);
-        expect(up['fault.hyp.translation']).toBe(1);
+        expect(up['fault.hypTranslation']).toBe(1);
         expect(machine.states()).toEqual(['Up', 'Lost']);
         // Records: tables, stack, two CPUs, down: the start is record 5.
         expect(machine.violations()).toEqual({ FellOff: 5 });
@@ -135,7 +135,7 @@ describe('N-11: the boot table is given up', () => {
   test('where the runtime table has another page at that address, the CPU is lost without a fault', () => {
     const machine = started(STACK, { inject: ['free-boot-table'] });
     machine.event('cpu_down', 0, 1);
-    expect(machine.event('cpu_up', 0, 1)).not.toHaveProperty('fault.hyp.translation');
+    expect(machine.event('cpu_up', 0, 1)).not.toHaveProperty('fault.hypTranslation');
     expect(machine.states()[1]).toBe('Lost');
     expect(machine.violations()).toHaveProperty('FellOff', 5);
   });
@@ -156,7 +156,7 @@ describe('the scheme before 2013', () => {
     const machine = started(ELSEWHERE, LEGACY);
     machine.event('cpu_down', 0, 1);
     // One table, no TLBI at EL2: the kernel's root and HYP's, and a walk that ends at the first descriptor that is not valid.
-    expect(machine.event('cpu_up', 0, 1)).toMatchObject({ 'maintenance.rootWrite': 2, 'fault.hyp.translation': 1 });
+    expect(machine.event('cpu_up', 0, 1)).toMatchObject({ 'maintenance.rootWrite': 2, 'fault.hypTranslation': 1 });
     expect(machine.states()).toEqual(['Up', 'Lost']);
     expect(machine.violations()).toMatchObject({ FellOff: 5 });
   });
@@ -178,7 +178,7 @@ describe('the scheme before 2013', () => {
     const machine = started(ELSEWHERE, LEGACY, { cpus: 1 });
     machine.touch(0, STACK);
     expect(machine.event('hyp_unmap', 0, KERNEL + STACK, STACK_PA, 2n)).not.toHaveProperty('maintenance.trap');
-    expect(machine.touch(0, STACK)).not.toHaveProperty('fault.hyp.translation');
+    expect(machine.touch(0, STACK)).not.toHaveProperty('fault.hypTranslation');
   });
 });
 
@@ -206,7 +206,7 @@ describe('one table', () => {
     // PAGE_OFFSET 3 GiB, 512 MiB of memory: 0xc0000000 to 0xdfffffff, the last byte excluded.
     const system = { hypScheme: 'merged', hypArch: 'arm32-lpae', hypMemoryBytes: '512M' };
     const machine = new HypMachine({ system });
-    expect(machine.event('hyp_init', 0, 0xc000_8000n, 0xd000_0000n)).toMatchObject({ 'fault.hyp.refused': 1 });
+    expect(machine.event('hyp_init', 0, 0xc000_8000n, 0xd000_0000n)).toMatchObject({ 'fault.hypRefused': 1 });
     machine.event('hyp_init', 0, 0xc000_8000n, 0xd000_0000n);
     machine.event('hyp_map', 0, 0xc000_8000n, 0x8000_8000n, 1n);
     expect(machine.states()).toEqual(['Stub', 'Stub']);

@@ -179,7 +179,7 @@ describe('mapping at run time', () => {
       'maintenance.barrier': 3,
     });
     expect(machine.tableBytes()).toBe(bytes);
-    expect(machine.touch(0, hyp64(va))).toMatchObject({ 'fault.hyp.translation': 1 });
+    expect(machine.touch(0, hyp64(va))).toMatchObject({ 'fault.hypTranslation': 1 });
     expect(machine.violations()).toEqual({});
   });
 

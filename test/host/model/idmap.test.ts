@@ -70,7 +70,10 @@ describe('the collision of kvm_mmu_init', () => {
 
   test('low memory of arm32 ends at 760 MiB, whatever the machine has', () => {
     // 0xc0000000 + 760 * 2^20 = 0xef800000
-    expect(hypRange(hypLayout(ARM32, 0n), linearMap(ARM32, 2 ** 32))).toEqual({ from: 0xc000_0000n, end: 0xef7f_ffffn });
+    expect(hypRange(hypLayout(ARM32, 0n), linearMap(ARM32, 2 ** 32))).toEqual({
+      from: 0xc000_0000n,
+      end: 0xef7f_ffffn,
+    });
   });
 
   test('the core gives up exactly then', () => {
@@ -81,7 +84,7 @@ describe('the collision of kvm_mmu_init', () => {
           cpus: 1,
           system: { hypScheme: 'merged', hypArch: 'arm32-lpae', hypMemoryBytes: '512M' },
         });
-        const { 'fault.hyp.refused': refused = 0 } = machine.event('hyp_init', 0, same ? idmap : text, idmap);
+        const { 'fault.hypRefused': refused = 0 } = machine.event('hyp_init', 0, same ? idmap : text, idmap);
         expect(refused === 1).toBe(collides(idmap, same ? idmap : text));
       }),
       { numRuns: 30 },
