@@ -6,7 +6,7 @@ import { Look, LOOK_FETCH } from './look';
 import { ADD, Stat } from '../stats';
 import { BLOCK } from '../systems/operations';
 import { HYP, HYP_CPU, HypState, kernHypVa } from '../hyp/machine';
-import { Found, lookUp } from '../hyp/tlb';
+import { dropAll, Found, lookUp } from '../hyp/tlb';
 
 /** Whether a look-up is one of EL2. */
 export function isHypLook(look: Look): bool {
@@ -19,4 +19,9 @@ export function hypLook(lane: Lane, look: Look): void {
   const va = look.va >> 63 ? kernHypVa(HYP(lane), look.va) : look.va;
   if (cpu.state != HypState.Up || lookUp(lane, cpu, va) == Found.Hit) return;
   ADD(BLOCK(lane, cpu.number), look.flags & LOOK_FETCH ? Stat.TlbL1iMiss : Stat.TlbL1dMiss, 1);
+}
+
+/** Empties the EL2 TLB of a CPU. */
+export function coolHyp(lane: Lane, cpu: u32): void {
+  if (lane.hyp) dropAll(HYP_CPU(HYP(lane), cpu));
 }

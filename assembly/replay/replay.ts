@@ -16,7 +16,7 @@ import { KERNEL } from '../systems/kernel';
 import { clearLevel, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { clearWalkCaches } from '../tlb/walkcache';
-import { hypLook, isHypLook } from './el2';
+import { coolHyp, hypLook, isHypLook } from './el2';
 import { CPU_BYTES, Filter, FILTER_CPU, forget, initFilter, LINES, MAX_SLOTS, runFilter, switchAsid } from './filter';
 import { runLane } from './lane';
 import { Look, LOOK_BYTES } from './look';
@@ -204,6 +204,7 @@ export function cool(lane: u32, scope: Scope): void {
     const block = machine.cpuBlocks + <usize>cpu * machine.cpuBlockBytes;
     for (let i = 0; i < Level.Count; i++) clearLevel(LEVEL(machine, i), block);
     clearWalkCaches(machine, block);
+    coolHyp(machine, cpu);
     forget(filter, FILTER_CPU(filter, cpu));
   }
   if (caches) coolLines(caches, scope);
