@@ -546,6 +546,7 @@ export enum Fault {
   // hyp-init
   SkipHypTlbi = 0x100_0000,
   FreeBootTable = 0x200_0000,
+  SkipTableSwitch = 0x400_0000,
 }
 
 /** Parts of the kernel image, in the order of their addresses. */

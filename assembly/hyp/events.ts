@@ -17,6 +17,7 @@ import {
   isExtended,
   kernHypVa,
   layoutOf,
+  newTable,
   switchesTables,
 } from './machine';
 import { hvc } from './pc';
@@ -133,7 +134,7 @@ function mapIdentity(lane: Lane, cpu: u32): void {
   barriers(lane, cpu, 0, 1);
 }
 
-/** A table of the hypervisor's own with all that is mapped; every CPU that is up takes it. */
+/** A table of the hypervisor's own with all that is mapped; every CPU that is up takes it. The fault: only the one that asks, and the others stay. */
 function switchAll(lane: Lane, cpu: u32): void {
   const hyp = HYP(lane);
   const old = hyp.runtime;
@@ -143,12 +144,14 @@ function switchAll(lane: Lane, cpu: u32): void {
   hyp.target = fresh;
   eachPage(lane, old, copyVisited);
   barriers(lane, cpu, 0, 1);
+  const forgets = HAS_FAULT(KERNEL(lane), Fault.SkipTableSwitch);
   for (let other: u32 = 0; other < lane.cpus; other++) {
-    if (HYP_CPU(hyp, other).state == HypState.Up) switchTable(lane, HYP_CPU(hyp, other), fresh);
+    if (HYP_CPU(hyp, other).state != HypState.Up || (forgets && other != cpu)) continue;
+    switchTable(lane, HYP_CPU(hyp, other), fresh);
   }
-  freeTables(lane, old, false);
+  if (!forgets) freeTables(lane, old, false);
   hyp.runtime = fresh;
-  hyp.spare = old;
+  hyp.spare = forgets ? newTable() : old;
   hyp.switched = true;
 }
 

@@ -194,7 +194,8 @@ export function setHypLayout(lane: Lane, half: u32, mask: u64, tag: u64, from: u
   layout.end = end;
 }
 
-function newTable(): HypTable {
+/** A table without a root yet. */
+export function newTable(): HypTable {
   return changetype<HypTable>(allocate(offsetof<HypTable>()));
 }
 

@@ -131,6 +131,7 @@ const inject = key(
         'free-init-master-only',
         'skip-hyp-tlbi',
         'free-boot-table',
+        'skip-table-switch',
       ]),
     )
     .default([]),

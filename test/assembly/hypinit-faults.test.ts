@@ -202,6 +202,15 @@ describe('one table', () => {
     );
   });
 
+  test('C-I5: a CPU that stays on the old table when pKVM makes another is found', () => {
+    const machine = started(0x7000_0000n, { hypScheme: 'pkvm-switch', inject: ['skip-table-switch'] });
+    // The first CPU is alone up when it takes the hypervisor's table; the second starts on that.
+    expect(machine.violations()).toEqual({});
+    // Records: tables, stack, two CPUs.
+    machine.event('hyp_init', 0, INIT_VA, 0x7000_0000n);
+    expect(machine.violations()).toEqual({ RuntimeRoot: 4 });
+  });
+
   test('on arm32 the kernel gives up when the init page is within the HYP addresses of its memory', () => {
     // PAGE_OFFSET 3 GiB, 512 MiB of memory: 0xc0000000 to 0xdfffffff, the last byte excluded.
     const system = { hypScheme: 'merged', hypArch: 'arm32-lpae', hypMemoryBytes: '512M' };

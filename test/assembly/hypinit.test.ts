@@ -198,6 +198,11 @@ describe('mapping at run time', () => {
     machine.begin(VA32, PA32);
     machine.event('hyp_map', 0, TRAMPOLINE32, PA32 + PAGE, 1n);
     expect(machine.violations()).toHaveProperty('Trampoline', 3);
+    // A CPU that starts now has the boot table's entry until (d), but TTBR0_EL2 says otherwise at (c): record 5.
+    machine.event('cpu_down', 0, 1);
+    machine.event('cpu_up', 0, 1);
+    expect(machine.violations()).toHaveProperty('FellOff', 5);
+    expect(machine.states()).toEqual(['Up', 'Lost']);
   });
 
   test('C-I6: on arm32 the init page is not in the last 64 KiB', () => {
