@@ -86,3 +86,5 @@ export {
   violationRecord,
   violationVa,
 } from './systems/event';
+export { HypScheme, HypState, setHyp, setHypLayout } from './hyp/machine';
+export { hypAddress, hypDescriptor, hypInitPa, hypStateOf } from './hyp/probe';

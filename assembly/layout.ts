@@ -408,6 +408,9 @@ export class Lane {
   mapping: Mapping;
   trackDirty: bool;
   splitPages: bool;
+
+  /** What runs at EL2 (hyp/machine.ts); 0: nothing of its own. */
+  hyp: usize;
 }
 
 /** A stretch of virtual addresses with its own page size. */
@@ -513,6 +516,7 @@ export enum System {
   TextX86,
   TextArm,
   HostStage2,
+  HypInit,
 }
 
 /** Options of a system, as bits. */
@@ -543,6 +547,10 @@ export enum Fault {
   FreeInitMasterOnly = 128,
   SkipBreak = 256,
   SkipDonate = 512,
+  // hyp-init
+  SkipHypTlbi = 0x100_0000,
+  FreeBootTable = 0x200_0000,
+  SkipTableSwitch = 0x400_0000,
 }
 
 /** Parts of the kernel image, in the order of their addresses. */
@@ -590,6 +598,14 @@ export enum Check {
   Livelock,
   RootSync,
   Accounting,
+  // hyp-init (docs/hypinit.md)
+  FellOff,
+  BootEntry,
+  IdmapOverlap,
+  Trampoline,
+  RuntimeRoot,
+  LastPages,
+  Conflict,
   Count,
 }
 

@@ -50,6 +50,9 @@ export enum Stat {
 
   FaultDemand,
   FaultStage2,
+  // hyp-init: a walk of EL2 found nothing; the kernel gave up because of where the init page is.
+  FaultHyp_Translation,
+  FaultHyp_Refused,
 
   MaintenanceTlbiInvlpg,
   MaintenanceTlbiCr3,
@@ -64,6 +67,7 @@ export enum Stat {
   MaintenanceTlbiVmalls12e1is,
   MaintenanceTlbiAlle1,
   MaintenanceTlbiAlle2,
+  MaintenanceTlbiVae2is,
   MaintenanceIpiShootdown,
   MaintenanceIpiText_Poke,
   MaintenanceIpiStop_Machine,

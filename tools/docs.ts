@@ -48,7 +48,7 @@ comes from \`seed\` through sfc32 (PractRand's, seeded as there).
   that uses it; text and read-only data are the regions \`text\` and \`rodata\` of the metadata, with the image's home node.
 - The metadata has the scenario and all its parameters (\`source\`), the node of each CPU, the phases, and the regions \`text\`, \`rodata\`,
   \`init\`, \`data\`, \`modules\`, \`vmalloc\`, \`linear-map\`, \`user-text\`, \`user\`. The read-only region includes what is read-only only after init.
-- Only \`boot\` has a boot event: in all others the kernel runs already, on all CPUs.
+- Only \`boot\` and \`hyp-boot\` have a boot event: in all others the kernel runs already, on all CPUs.
 - An address space's number is its ASID too; 0 is the kernel's own. Every row has the ASID of what runs on its CPU, so replay
   with \`paging.global: kernel\`, or every process maps the kernel anew.
 - A fetch row is one line of 64 bytes and stands for \`insnsPerLine\` instructions; loads and stores have 8 bytes.

@@ -106,7 +106,7 @@ export const EVENTS: readonly EventKind[] = [
   { kind: 62, name: 's2_wp', va: 'first IPA', arg: 'bytes', more: [VM] },
   { kind: 63, name: 's2_age', va: 'first IPA', arg: 'bytes', more: [VM] },
   { kind: 64, name: 's2_split', va: 'first IPA', arg: 'bytes', more: [VM] },
-  { kind: 65, name: 'hyp_init', va: 'VA', arg: 'PA' },
+  { kind: 65, name: 'hyp_init', va: 'VA of the init page', arg: 'its PA' },
   { kind: 66, name: 'hyp_map', va: 'first VA', arg: 'first PA', more: ['pages'] },
   { kind: 67, name: 'hyp_unmap', va: 'first VA', arg: 'first PA', more: ['pages'] },
   { kind: 68, name: 'spe_program', va: 'VA of the buffer', arg: 'limit VA', more: [VCPU, 'filter'] },

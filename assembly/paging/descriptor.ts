@@ -292,6 +292,11 @@ export function deviceLeaf(stage: Stage, address: u64, height: u32): u64 {
   return (normal & ~MEMATTR_NORMAL) | MEMATTR_DEVICE | UXN;
 }
 
+/** A page of EL2 as KVM maps its own (PAGE_HYP): read, write and execute; AP[1] is RES1 in a regime of one privilege. */
+export function hypLeaf(stage: Stage, address: u64): u64 {
+  return armAddress(stage, address) | VALID | TABLE_OR_PAGE | AP_EL0 | SH_INNER | AF;
+}
+
 /** Whether a stage-2 leaf (Arm) maps device memory. */
 export function isDevice(leaf: u64): bool {
   return (leaf & MEMATTR_NORMAL) == MEMATTR_DEVICE;

@@ -16,9 +16,10 @@ import { KERNEL } from '../systems/kernel';
 import { clearLevel, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { clearWalkCaches } from '../tlb/walkcache';
+import { coolHyp, hypLook, isHypLook } from './el2';
 import { CPU_BYTES, Filter, FILTER_CPU, forget, initFilter, LINES, MAX_SLOTS, runFilter, switchAsid } from './filter';
 import { runLane } from './lane';
-import { LOOK_BYTES } from './look';
+import { Look, LOOK_BYTES } from './look';
 
 /** Rows of a segment: enough to make the calls free, few enough for its columns and look-ups to stay in the CPU's cache. */
 const SEGMENT_ROWS: u32 = 16384;
@@ -101,7 +102,7 @@ export function replayRows(from: u32, to: u32): u32 {
       for (let i: u32 = 0; i < replay.laneCount; i++) {
         if (load<u32>(replay.filterOf + i * 4) != f) continue;
         // Lanes with line caches have run row by row.
-        if (!filter.lineSlots) runLane(LANE(i), filter.looks, filter.pas, filter.lookCount);
+        if (!filter.lineSlots) runLooks(LANE(i), filter);
         if (!LANE(i).memoryFull) continue;
         replay.status = Status.GuestMemoryFull;
         return stop;
@@ -112,6 +113,19 @@ export function replayRows(from: u32, to: u32): u32 {
     row = stop;
   }
   return row;
+}
+
+/** The look-ups that passed a filter, in one of its lanes; those of EL2 apart where it has a side of its own. */
+function runLooks(lane: Lane, filter: Filter): void {
+  if (!lane.hyp) {
+    runLane(lane, filter.looks, filter.pas, filter.lookCount);
+    return;
+  }
+  for (let i: u32 = 0; i < filter.lookCount; i++) {
+    const look = filter.looks + i * LOOK_BYTES;
+    if (isHypLook(changetype<Look>(look))) hypLook(lane, changetype<Look>(look));
+    else runLane(lane, look, filter.pas + i * 8, 1);
+  }
 }
 
 /** Why the last replayRows stopped before its end, phase rows apart. */
@@ -190,6 +204,7 @@ export function cool(lane: u32, scope: Scope): void {
     const block = machine.cpuBlocks + <usize>cpu * machine.cpuBlockBytes;
     for (let i = 0; i < Level.Count; i++) clearLevel(LEVEL(machine, i), block);
     clearWalkCaches(machine, block);
+    coolHyp(machine, cpu);
     forget(filter, FILTER_CPU(filter, cpu));
   }
   if (caches) coolLines(caches, scope);
@@ -249,7 +264,8 @@ function filterFor(lane: Lane): u32 {
   // When the pool of the host's stage 2 is used up, a walk empties the TLBs of all CPUs.
   if (lane.hostTree && lane.hostTree!.poolPages) wanted.passAll = true;
   // Rows that split and frames that change are seen by base pages.
-  const byBasePage = wanted.captured || wanted.splitPages || wanted.trackDirty || wanted.passAll;
+  // EL2 maps base pages.
+  const byBasePage = wanted.captured || wanted.splitPages || wanted.trackDirty || wanted.passAll || lane.hyp != 0;
   wanted.splitShift = lane.stage1.pageShift;
   const base = lane.stage1.pageShift;
   const finest = min(finestShift(l1i), finestShift(l1d));

@@ -7,6 +7,7 @@ import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { allocate } from '../memory/arena';
 import { initSpaces } from '../paging/space';
 import { initCopies } from '../paging/copies';
+import { hypEvent } from '../hyp/events';
 import { armEvent } from './arm64';
 import { newShadows } from '../tlb/shadow';
 import { checkAll } from './check';
@@ -79,6 +80,7 @@ export function expandEvent(
   if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b, c);
   else if (lane.hostTree) hostStage2Event(lane, cpu, kind, va, arg, a, b, c);
   else armEvent(lane, cpu, kind, va, arg, a, b, c);
+  if (lane.hyp) hypEvent(lane, cpu, kind, va, arg, a);
   if (lane.checks) checkAll(lane);
 }
 

@@ -295,8 +295,13 @@ function tableImage({ replay: { mapping, tables } }: Config): Problem[] {
   return [];
 }
 
-function systemFormat({ system: { name, splitLevel }, paging }: Config): Problem[] {
+function systemFormat(config: Config): Problem[] {
+  const {
+    system: { name, splitLevel },
+    paging,
+  } = config;
   if (name === 'none') return [];
+  if (name === 'hyp-init') return hypInit(config);
   if (name === 'host-stage2')
     return paging.format === 'arm64' ? [] : [problem('system.name', `${name} needs paging.format arm64`)];
   const levels = tableLevels(paging);
@@ -310,6 +315,35 @@ function systemFormat({ system: { name, splitLevel }, paging }: Config): Problem
   const root = 4 - levels;
   if (paging.format !== 'arm64' || splitLevel === null || splitLevel >= root) return [];
   return [problem('system.splitLevel', `${splitLevel} is above the root, level ${root}: ${formatName(paging)}`)];
+}
+
+/** Address bits that Linux has with 4K pages on arm64. */
+const HYP_VA_BITS = [39, 48];
+const HYP_PAGE = 4096n;
+
+/** Tables of EL2 have 4K pages, and its walks no line caches. */
+function hypInit({ system, paging, machine }: Config): Problem[] {
+  if (paging.format !== 'arm64' || paging.granule !== '4K')
+    return [problem('system.name', 'hyp-init needs paging.format arm64 with paging.granule 4K')];
+  const found: Problem[] = [];
+  const { hypArch, hypIdmap } = system;
+  if (hypArch === 'arm64' && !HYP_VA_BITS.includes(paging.vaBits))
+    found.push(problem('paging.vaBits', `expected ${HYP_VA_BITS.join(' or ')} with system.hypArch arm64`));
+  if (paging.stage2)
+    found.push(problem('paging.stage2', 'contradicts system.name hyp-init: guests are not modelled, use null'));
+  if (machine.caches)
+    found.push(
+      problem('machine.caches', 'contradicts system.name hyp-init, whose walks have no line caches; use null'),
+    );
+  if (hypIdmap !== null && hypIdmap !== 'random') {
+    const bits = hypArch === 'arm64' ? 48 : 32;
+    const pa = BigInt(hypIdmap);
+    if (pa % HYP_PAGE !== 0n || pa >> BigInt(bits))
+      found.push(
+        problem('system.hypIdmap', `expected a multiple of 4096 below 2^${bits} with system.hypArch ${hypArch}`),
+      );
+  }
+  return found;
 }
 
 /** An option at its default says nothing, so that a resolved configuration can be stated again. */

@@ -6,6 +6,7 @@ import { key } from './key.js';
 
 const TEXT = 'text-replication';
 const HOST_STAGE2 = 'host-stage2';
+const HYP_INIT = 'hyp-init';
 const flag = (fallback: boolean, sentence: string) => key(z.boolean().default(fallback), sentence);
 
 const ofText = {
@@ -88,8 +89,40 @@ const ofHostStage2 = {
   vhe: flag(false, 'host-stage2: the kernel runs at EL2 (VHE), for comparison: exits cost exitVhe'),
 };
 
+const ofHypInit = {
+  hypScheme: key(
+    z.enum(['legacy', 'trampoline', 'merged', 'pkvm-switch']).default('trampoline'),
+    'hyp-init: how HYP mode is started: an identity mapping that is removed again, two tables and a trampoline (2013), one table (since 4.8), or one that pKVM replaces by its own',
+  ),
+  hypArch: key(
+    z.enum(['arm32-lpae', 'arm64']).default('arm64'),
+    'hyp-init: tables of HYP: LPAE for 32 bits, or 4K pages and paging.vaBits',
+  ),
+  hypIdmap: key(
+    z
+      .union([
+        z.int().min(0),
+        z.string().regex(/^(random|0x[0-9a-f]+)$/, { error: 'expected random or an address such as 0x80000000' }),
+      ])
+      .nullable()
+      .default(null),
+    'hyp-init: physical address of the init page, as text such as 0x80000000; random: anywhere; null: as the trace says',
+  ),
+  hypSeed: key(z.int().min(0).max(0xffff_ffff).default(1), 'hyp-init: seed of random init pages'),
+  hypMemoryBytes: key(
+    bytes.nullable().prefault(null),
+    "hyp-init, one table: memory in the kernel's linear map, which the init page must not meet; null: as much as it has room for (760M for 32 bits)",
+    'bytes',
+  ),
+  specWalks: flag(
+    false,
+    "hyp-init: an adversary's walker: at every step the TLB takes whatever the table in force maps, and keeps it when the CPU goes down",
+  ),
+};
+
 const ANY_TEXT = [`${TEXT} x86-64`, `${TEXT} arm64`];
 const HOST = `${HOST_STAGE2} arm64`;
+const HYP = `${HYP_INIT} arm64`;
 
 /** Faults, with the systems and formats that can have them. */
 export const FAULTS = {
@@ -103,6 +136,9 @@ export const FAULTS = {
   'free-init-master-only': ANY_TEXT,
   'skip-break': [HOST],
   'skip-donate': [HOST],
+  'skip-hyp-tlbi': [HYP],
+  'free-boot-table': [HYP],
+  'skip-table-switch': [HYP],
 } as const satisfies Record<string, string[]>;
 
 const inject = key(
@@ -114,14 +150,15 @@ export const system = key(
   z
     .strictObject({
       name: key(
-        z.enum(['none', TEXT, HOST_STAGE2]).default('none'),
-        'none: page tables are only filled on demand; text-replication: kernel text per node (x86-64, arm64); host-stage2: kernel text per node by the stage 2 of a pKVM host (arm64)',
+        z.enum(['none', TEXT, HOST_STAGE2, HYP_INIT]).default('none'),
+        'none: page tables are only filled on demand; text-replication: kernel text per node (x86-64, arm64); host-stage2: kernel text per node by the stage 2 of a pKVM host (arm64); hyp-init: KVM/ARM starts HYP mode on every CPU (arm64)',
       ),
       ...ofText,
       ...ofArmText,
       ...ofArm,
       ...ofX86Text,
       ...ofHostStage2,
+      ...ofHypInit,
       inject,
     })
     .prefault({}),
@@ -144,7 +181,8 @@ export const SYSTEM_OPTIONS: {
   { options: keysOf(ofArm), systems: [TEXT, HOST_STAGE2], format: 'arm64' },
   { options: keysOf(ofX86Text), systems: [TEXT], format: 'x86-64' },
   { options: keysOf(ofHostStage2), systems: [HOST_STAGE2], format: 'arm64' },
-  { options: ['inject'], systems: [TEXT, HOST_STAGE2], format: null },
+  { options: keysOf(ofHypInit), systems: [HYP_INIT], format: 'arm64' },
+  { options: ['inject'], systems: [TEXT, HOST_STAGE2, HYP_INIT], format: null },
 ];
 
 /** The section with every option at its default. */

@@ -63,6 +63,23 @@ interface CoreFunctions {
   violationCpu(lane: Pointer, check: number): number;
   replicaBytesOf(lane: Pointer, node: number): bigint;
   replicaTableBytesOf(lane: Pointer, node: number): bigint;
+  /** What runs at EL2 (assembly/hyp/machine.ts), before startLane; and reading it. */
+  setHyp(
+    lane: Pointer,
+    scheme: number,
+    vaBits: number,
+    arm32: boolean,
+    trampolineVa: bigint,
+    statedPa: bigint,
+    random: boolean,
+    seed: number,
+    speculates: boolean,
+  ): void;
+  setHypLayout(lane: Pointer, half: number, mask: bigint, tag: bigint, from: bigint, end: bigint): void;
+  hypStateOf(lane: Pointer, cpu: number): number;
+  hypInitPa(lane: Pointer): bigint;
+  hypAddress(lane: Pointer, boot: boolean, va: bigint): bigint;
+  hypDescriptor(lane: Pointer, boot: boolean, va: bigint, step: number): bigint;
   /** Line caches: geometry of one of Cache, and how they work together (docs/caches.md). */
   setCache(lane: Pointer, cache: number, sets: number, ways: number): void;
   setCaches(
@@ -172,6 +189,8 @@ const ENUMS = [
   'Event',
   'Fault',
   'Format',
+  'HypScheme',
+  'HypState',
   'Invalidation',
   'Level',
   'Mapping',
@@ -200,6 +219,9 @@ const UNSIGNED = [
   'outcomeEntry',
   'outcomeIpa',
   'physicalAddress',
+  'hypInitPa',
+  'hypAddress',
+  'hypDescriptor',
   'stepTablePa',
   'stepEntryPa',
   'stepEntry',

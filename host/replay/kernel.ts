@@ -6,6 +6,7 @@ import { type Config } from '../config/schema.js';
 import { type Core, type Pointer } from '../core/instance.js';
 import { hostStage2Pages } from '../model/pool.js';
 import { type CapturedTables } from '../tables/captured.js';
+import { setHyp } from './hyp.js';
 import { type TraceMemory } from './placement.js';
 import { type Topology } from './topology.js';
 
@@ -31,11 +32,13 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   if (!isEventful(config)) return;
   const { system, machine, replay } = config;
   const arm = config.paging.format === 'arm64';
-  const { TextX86, TextArm, HostStage2 } = core.System;
-  const kind = system.name === 'host-stage2' ? HostStage2 : arm ? TextArm : TextX86;
+  const { TextX86, TextArm, HostStage2, HypInit } = core.System;
+  const own: Partial<Record<typeof system.name, number>> = { 'host-stage2': HostStage2, 'hyp-init': HypInit };
+  const kind = own[system.name] ?? (arm ? TextArm : TextX86);
   // On arm64 the series do not replicate a kernel that moved its image.
   const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
   core.setSystem(lane, kind, replicates, options(core, config), faults(core, config), replay.checks);
+  if (kind === HypInit) setHyp(core, lane, config);
   if (kind === HostStage2) core.setStage2Pool(lane, poolPages(config, topology));
   const { costs, mlp } = machine;
   const exit = system.vhe ? costs.exitVhe : costs.exitNvhe;
@@ -43,6 +46,11 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   for (const [name, cost] of Object.entries(core.Cost)) {
     if (name !== 'Count') core.setCost(lane, cost, Math.round(stated[name[0].toLowerCase() + name.slice(1)]));
   }
+}
+
+/** Whether the system of a configuration copies the kernel's text. */
+function copiesText({ system: { name } }: Config): boolean {
+  return name !== 'none' && name !== 'hyp-init';
 }
 
 /** Table pages for the host's stage 2; 0, as many as it takes, where the memory is not known. One set of tables, and what the further nodes add. */
@@ -98,7 +106,7 @@ export function startKernel(
     .filter(({ name, bytes }) => name in PARTS && bytes > 0)
     .sort((a, b) => (BigInt(a.va) < BigInt(b.va) ? -1 : 1));
   const text = regions.find(({ name }) => name === 'text');
-  if (system.name !== 'none' && !text)
+  if (copiesText(config) && !text)
     throw new UsageError(
       `system.name: ${trace.path} does not say where the kernel's text is (region "text"), which ${system.name} copies; convert the capture with --meta that names it`,
     );

@@ -76,6 +76,7 @@ function layoutOf(config: Config, stats: CoreEnum) {
     if (group === 'cache') return present.has(kind);
     if (kind === 'cacheHits') return caches.has(name);
     if (kind === 'levels') return levels.has(name);
+    if (group === 'fault' && kind.startsWith('hyp')) return config.system.name === 'hyp-init';
     return true;
   };
   const all = counterKeys(stats);
@@ -124,7 +125,9 @@ function layoutOf(config: Config, stats: CoreEnum) {
 const total = (parts: Record<string, number>) => Object.values(parts).reduce((sum, n) => sum + n, 0);
 
 /** The architectural numbers of a format's table levels. */
-function levelsOf({ paging }: Config): number[] {
+function levelsOf({ paging, system }: Config): number[] {
+  // EL2 has tables of its own.
+  if (system.name === 'hyp-init') return [0, 1, 2, 3];
   const levels = tableLevels(paging);
   return paging.format === 'arm64' ? [-1, 0, 1, 2, 3].slice(5 - levels) : [5, 4, 3, 2, 1].slice(5 - levels);
 }

@@ -15,6 +15,9 @@ import { type CommonParameters, kernelFor, nodesOf, type Scenario } from './scen
 import { boot } from './scenarios/boot.js';
 import { dbText } from './scenarios/dbText.js';
 import { fork } from './scenarios/fork.js';
+import { hypBoot } from './scenarios/hypBoot.js';
+import { hypHotplug } from './scenarios/hypHotplug.js';
+import { hypRandomIdmap } from './scenarios/hypRandomIdmap.js';
 import { migration } from './scenarios/migration.js';
 import { module } from './scenarios/module.js';
 import { patch } from './scenarios/patch.js';
@@ -22,7 +25,18 @@ import { vmalloc } from './scenarios/vmalloc.js';
 
 export { type Scenario } from './scenario.js';
 
-export const SCENARIOS: readonly Scenario[] = [boot, fork, module, patch, migration, dbText, vmalloc];
+export const SCENARIOS: readonly Scenario[] = [
+  boot,
+  fork,
+  module,
+  patch,
+  migration,
+  dbText,
+  vmalloc,
+  hypBoot,
+  hypHotplug,
+  hypRandomIdmap,
+];
 
 /** The scenario of that name. Throws UsageError with the nearest name. */
 export function scenarioNamed(name: string): Scenario {

@@ -242,6 +242,46 @@ test.each<[string, unknown, RegExp]>([
   ],
   ['a system that is not there', system({ name: 'spe' }), /system\.name: expected none or .*found "spe"/],
   ['a host stage 2 on x86', system({ name: 'host-stage2' }), /system\.name: host-stage2 needs paging\.format arm64/],
+  [
+    'HYP on x86',
+    system({ name: 'hyp-init' }),
+    /system\.name: hyp-init needs paging\.format arm64 with paging\.granule 4K/,
+  ],
+  [
+    'HYP with a granule that it does not have',
+    { ...arm({ granule: '16K' }), ...system({ name: 'hyp-init' }) },
+    /system\.name: hyp-init needs .*paging\.granule 4K/,
+  ],
+  [
+    'address bits that no kernel has',
+    { ...arm({ vaBits: 42 }), ...system({ name: 'hyp-init' }) },
+    /paging\.vaBits: expected 39 or 48/,
+  ],
+  [
+    'an init page within a page',
+    { ...arm({}), ...system({ name: 'hyp-init', hypIdmap: '0x80000800' }) },
+    /system\.hypIdmap: expected a multiple of 4096 below 2\^48/,
+  ],
+  [
+    'an init page above 32 bits',
+    { ...arm({}), ...system({ name: 'hyp-init', hypArch: 'arm32-lpae', hypIdmap: '0x100000000' }) },
+    /system\.hypIdmap: .* below 2\^32 .*arm32-lpae/,
+  ],
+  [
+    'a guest beside HYP',
+    { ...arm({ stage2: {} }), ...system({ name: 'hyp-init' }) },
+    /paging\.stage2: contradicts system\.name hyp-init/,
+  ],
+  [
+    'HYP with line caches',
+    { ...arm({}), ...llc({}), ...system({ name: 'hyp-init' }) },
+    /machine\.caches: contradicts system\.name hyp-init/,
+  ],
+  [
+    'an option of HYP without it',
+    { ...arm({}), ...system({ specWalks: true }) },
+    /system\.specWalks: true is an option of hyp-init on arm64/,
+  ],
   // 21 bits above 12 are 9: one level.
   [
     'replicas of one level',
