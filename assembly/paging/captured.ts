@@ -9,11 +9,11 @@ import { homeOfAddress } from '../memory/home';
 import { allocate } from '../memory/arena';
 import { clearImagePage, imageAt } from '../memory/image';
 import { addWord, findWord, newPageMap } from '../memory/pagemap';
-import { allocateTables, DESCRIPTOR, freeReplicaTable, freeTable, newReplicaTable } from '../memory/tables';
-import { isPerView, rootViews } from './views';
+import { allocateTables, DESCRIPTOR, freeTable, newReplicaTable } from '../memory/tables';
+import { isPerView, rootViews, tableOf } from './views';
 import { addressOf, isLeaf, isPresent, withAddress } from './descriptor';
 import { rootSlot } from './space';
-import { ENTRY_AT, SHIFT_AT } from './stage';
+import { SHIFT_AT } from './stage';
 
 /** One captured table page. */
 @unmanaged
@@ -203,20 +203,6 @@ function sync(lane: Lane, page: CapturedTable, va: u64, i: u64, entry: u64): voi
     store<u64>(DESCRIPTOR(lane.tables, own + i * 8), entry);
     change.synced++;
   }
-}
-
-/** A view's table of `height` that translates `va`; all ones when there is none. */
-function tableOf(lane: Lane, context: u64, va: u64, to: u32, view: u32): u64 {
-  const stage = lane.stage1;
-  const root = load<u64>(rootSlot(lane, context, va, view));
-  if (!root) return u64.MAX_VALUE;
-  let table = root - 1;
-  for (let height = stage.depth - 1; height > to; height--) {
-    const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, table, va, height)));
-    if (!isPresent(stage, entry, height) || isLeaf(stage, entry, height)) return u64.MAX_VALUE;
-    table = addressOf(stage, entry, height);
-  }
-  return table;
 }
 
 /** Gives back a table and those below it. */

@@ -5,8 +5,10 @@
 // stored once per view: the first store is the kernel's, the others are synchronisation.
 
 import { Format, Lane } from '../layout';
-import { IS_UPPER } from './space';
-import { SHIFT_AT } from './stage';
+import { DESCRIPTOR } from '../memory/tables';
+import { addressOf, isLeaf, isPresent } from './descriptor';
+import { IS_UPPER, rootSlot } from './space';
+import { ENTRY_AT, SHIFT_AT } from './stage';
 
 /** How many roots an address space has for `va`: x86 has one root for user and kernel, Arm's user root is not replicated. */
 export function rootViews(lane: Lane, va: u64): u32 {
@@ -31,4 +33,18 @@ export function isPerView(lane: Lane, va: u64, height: u32): bool {
 /** The node that has a view's tables below the root: its own, or the one that the boot allocator prefers. */
 export function subtreeNode(lane: Lane, view: u32): u32 {
   return lane.subtreeNode < 0 ? view : lane.subtreeNode;
+}
+
+/** A view's table of `height` that translates `va`; all ones when there is none. */
+export function tableOf(lane: Lane, context: u64, va: u64, to: u32, view: u32): u64 {
+  const stage = lane.stage1;
+  const root = load<u64>(rootSlot(lane, context, va, view));
+  if (!root) return u64.MAX_VALUE;
+  let table = root - 1;
+  for (let height = stage.depth - 1; height > to; height--) {
+    const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, table, va, height)));
+    if (!isPresent(stage, entry, height) || isLeaf(stage, entry, height)) return u64.MAX_VALUE;
+    table = addressOf(stage, entry, height);
+  }
+  return table;
 }

@@ -154,8 +154,6 @@ function SLOT(cpu: usize, table: u32, side: u32, vpn: u64, mask: u32): usize {
   return cpu + table + side * SIDE_BYTES + (((<u32>vpn) & mask) << 3);
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-
 // In the code for groups of rows, the slots of the group's CPU and the sides of its rows lie at fixed places, so that an address there is one
 // offset: WINDOW is a copy of the CPU's addresses last seen, SIDES has SIDE_BYTES for every fetch of the group (u32 each), the offset of its
 // side. `slotShift` is pageShift - 3 and `slotMask` the mask of a slot's byte offset, so that one shift and one mask make it.

@@ -5,24 +5,10 @@ import { Cost, Fault, Lane, Option, PA_UNKNOWN, NODE_OF_CPU } from '../layout';
 import { isPerView } from '../paging/views';
 import { Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
-import {
-  allocateTop,
-  clearTop,
-  contextOf,
-  createMm,
-  switchMm,
-  destroyMm,
-  mapKernel,
-  mapUser,
-  placesOf,
-  protectUser,
-  unmapKernel,
-  unmapUser,
-  writeText,
-} from './common';
+import { switchMm, mapKernel, placesOf, unmapKernel, writeText } from './common';
 import { Area, Event, Method } from './events';
 import { takeCopies } from './image';
-import { findMm, HAS_FAULT, HAS_OPTION, KERNEL } from './kernel';
+import { HAS_FAULT, HAS_OPTION, KERNEL } from './kernel';
 import { addModule, pagesOf, removeModule } from './modules';
 import {
   barriers,
@@ -31,9 +17,7 @@ import {
   copied,
   count,
   emptyTlbs,
-  flushAsidArm,
   flushKernelArm,
-  flushUserArm,
   interrupt,
   kernelContext,
   rootWrites,
@@ -41,12 +25,14 @@ import {
   throughFixmap,
 } from './operations';
 import { protectKernel } from './protect';
+import { spaceEvent } from './spaces';
 
 const READ: u64 = 1;
 const READ_EXECUTE: u64 = 5;
 
 /** Expands one event; operands as in traces/events.ts. */
 export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64, c: u64): void {
+  if (spaceEvent(lane, cpu, kind, va, arg, a, b)) return;
   const kernel = KERNEL(lane);
   switch (kind) {
     case Event.Boot:
@@ -82,41 +68,6 @@ export function armEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       rootWrites(lane, cpu, 1, false);
       barriers(lane, cpu, 1, 0);
       break;
-    case Event.MmCreate:
-      createMm(lane, cpu, va, <u32>arg);
-      break;
-    case Event.MmDestroy:
-      destroyMm(lane, va);
-      break;
-    case Event.UserPudAlloc: {
-      const mm = findMm(kernel, arg);
-      if (mm) allocateTop(lane, cpu, mm, va);
-      break;
-    }
-    case Event.UserPudFree: {
-      const mm = findMm(kernel, arg);
-      if (mm && clearTop(lane, cpu, mm, va)) flushAsidArm(lane, cpu, contextOf(mm));
-      break;
-    }
-    case Event.UserMap: {
-      const mm = findMm(kernel, a);
-      if (mm) mapUser(lane, cpu, mm, va, arg, b);
-      break;
-    }
-    case Event.UserUnmap: {
-      const mm = findMm(kernel, a);
-      if (!mm) break;
-      unmapUser(lane, cpu, mm, va, arg);
-      flushUserArm(lane, cpu, contextOf(mm), va, arg);
-      break;
-    }
-    case Event.UserProt: {
-      const mm = findMm(kernel, a);
-      if (!mm) break;
-      protectUser(lane, cpu, mm, va, arg, b);
-      flushUserArm(lane, cpu, contextOf(mm), va, arg);
-      break;
-    }
     case Event.Kmap:
       mapKernel(lane, cpu, va, arg * a, a, PA_UNKNOWN);
       break;

@@ -1,18 +1,18 @@
 // The invariants, asked after every event (docs/replication.md, Invariants): each violation names the event that broke it.
 
-import { Check, Fault, Lane, Level, Option, Part, System, NODE_OF_CPU } from '../layout';
+import { Check, Fault, Lane, Level, Option, Part, NODE_OF_CPU } from '../layout';
 import { DESCRIPTOR } from '../memory/tables';
 import { addressOf, isExecutable, isLeaf, isPresent, isWritable } from '../paging/descriptor';
 import { behindHost } from '../paging/hosttree';
 import { findPage, SIZE } from '../paging/map';
 import { IS_UPPER, rootSlot } from '../paging/space';
-import { ENTRY_AT, SHIFT_AT } from '../paging/stage';
+import { SHIFT_AT } from '../paging/stage';
 import { COPY, copyAt, divergentView, frameIn } from '../paging/copies';
-import { isPerView, rootViews, VIEW_OF } from '../paging/views';
+import { isPerView, rootViews, VIEW_OF, tableOf } from '../paging/views';
 import { ARRAY, LEVEL } from '../tlb/hierarchy';
 import { ENTRY_BYTES } from '../tlb/set';
 import { endCheck, renew, shadowOf } from '../tlb/shadow';
-import { CACHE, CACHE_ENTRY_BYTES, IPA_CACHE, NEXT, STAGE1_CACHES } from '../tlb/walkcache';
+import { CACHE, CACHE_ENTRY_BYTES, NEXT, STAGE1_CACHES } from '../tlb/walkcache';
 import { checkHyp } from '../hyp/check';
 import { checkHostStage2 } from './checkhost';
 import { contextOf } from './common';
@@ -224,21 +224,8 @@ function checkWalkCaches(lane: Lane, cpu: u32): void {
       const context = load<u64>(entry, 8);
       if (!~context) continue;
       const va = load<u64>(entry) << cache.shift;
-      if (tableAt(lane, cpu, context, va, height - 1) != NEXT(entry)) violated(lane, Check.UseAfterFree, va, cpu);
+      if (tableOf(lane, context, va, height - 1, VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va)) != NEXT(entry))
+        violated(lane, Check.UseAfterFree, va, cpu);
     }
   }
-}
-
-/** The table of `height` that a CPU's tables have for `va`; all ones when there is none. */
-function tableAt(lane: Lane, cpu: u32, context: u64, va: u64, to: u32): u64 {
-  const stage = lane.stage1;
-  const root = load<u64>(rootSlot(lane, context, va, VIEW_OF(lane, NODE_OF_CPU(lane, cpu), va)));
-  if (!root) return u64.MAX_VALUE;
-  let table = root - 1;
-  for (let height = stage.depth - 1; height > to; height--) {
-    const entry = load<u64>(DESCRIPTOR(lane.tables, ENTRY_AT(stage, table, va, height)));
-    if (!isPresent(stage, entry, height) || isLeaf(stage, entry, height)) return u64.MAX_VALUE;
-    table = addressOf(stage, entry, height);
-  }
-  return table;
 }

@@ -4,45 +4,30 @@
 import { Fault, Lane, Option, PA_UNKNOWN, NODE_OF_CPU } from '../layout';
 import { isPerView } from '../paging/views';
 import { Stat } from '../stats';
-import {
-  allocateTop,
-  clearTop,
-  contextOf,
-  createMm,
-  switchMm,
-  destroyMm,
-  mapKernel,
-  mapUser,
-  placesOf,
-  protectUser,
-  unmapKernel,
-  unmapUser,
-  writeText,
-} from './common';
+import { switchMm, mapKernel, placesOf, unmapKernel, writeText } from './common';
 import { takeCopies } from './image';
 import { addModule, pagesOf, removeModule } from './modules';
 import { Area, Event, Method } from './events';
-import { findMm, HAS_FAULT, HAS_OPTION, KERNEL } from './kernel';
+import { HAS_FAULT, HAS_OPTION, KERNEL } from './kernel';
 import {
   copied,
   emptyTlbs,
   flushAllX86,
   flushKernelX86,
   flushLocalX86,
-  flushUserX86,
   interrupt,
   rootWrites,
   tableStores,
 } from './operations';
 import { protectKernel } from './protect';
+import { spaceEvent } from './spaces';
 
-/** More pages than any flush removes one by one. */
-const ALL_PAGES: u64 = (<u64>1) << 32;
 const READ: u64 = 1;
 const READ_EXECUTE: u64 = 5;
 
 /** Expands one event; operands as in traces/events.ts. */
 export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64, c: u64): void {
+  if (spaceEvent(lane, cpu, kind, va, arg, a, b)) return;
   const kernel = KERNEL(lane);
   switch (kind) {
     case Event.Boot:
@@ -71,42 +56,6 @@ export function x86Event(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
     case Event.KernelExit:
       if (HAS_OPTION(kernel, Option.Kpti)) rootWrites(lane, cpu, 1, false);
       break;
-    case Event.MmCreate:
-      createMm(lane, cpu, va, <u32>arg);
-      break;
-    case Event.MmDestroy:
-      destroyMm(lane, va);
-      break;
-    case Event.UserPudAlloc: {
-      const mm = findMm(kernel, arg);
-      if (mm) allocateTop(lane, cpu, mm, va);
-      break;
-    }
-    case Event.UserPudFree: {
-      const mm = findMm(kernel, arg);
-      // The table is freed behind the gather's flush, whose IPI reaches lazy CPUs too.
-      if (mm && clearTop(lane, cpu, mm, va)) flushUserX86(lane, cpu, arg, contextOf(mm), va, ALL_PAGES);
-      break;
-    }
-    case Event.UserMap: {
-      const mm = findMm(kernel, a);
-      if (mm) mapUser(lane, cpu, mm, va, arg, b);
-      break;
-    }
-    case Event.UserUnmap: {
-      const mm = findMm(kernel, a);
-      if (!mm) break;
-      unmapUser(lane, cpu, mm, va, arg);
-      flushUserX86(lane, cpu, a, contextOf(mm), va, arg);
-      break;
-    }
-    case Event.UserProt: {
-      const mm = findMm(kernel, a);
-      if (!mm) break;
-      protectUser(lane, cpu, mm, va, arg, b);
-      flushUserX86(lane, cpu, a, contextOf(mm), va, arg);
-      break;
-    }
     case Event.Kmap:
       mapKernel(lane, cpu, va, arg * a, a, PA_UNKNOWN);
       break;
