@@ -86,3 +86,5 @@ export {
   violationRecord,
   violationVa,
 } from './systems/event';
+export { runInterleavings } from './stage2/interleave';
+export { runTakenEvents } from './replay/replay';

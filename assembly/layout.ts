@@ -368,6 +368,8 @@ export class Lane {
   shadows: usize;
   /** The stage 2 that the host itself runs under; null: none. */
   hostTree: HostTree | null;
+  /** The simulation of guests' stage-2 faults (stage2/records.ts); 0: none. */
+  stage2Sim: usize;
   /** Copies of kernel text and data (replica/copies.ts). */
   copies: usize;
   copyCount: u32;
@@ -509,6 +511,7 @@ export enum System {
   TextX86,
   TextArm,
   HostStage2,
+  Stage2Faults,
 }
 
 /** Options of a system, as bits. */
@@ -525,6 +528,13 @@ export enum Option {
   TextPages = 512,
   Vhe = 1024,
   PoolNode0 = 2048,
+  // Of stage2-faults
+  ExclusiveLock = 1048576,
+  FastFaults = 2097152,
+  HypIpi = 4194304,
+  EagerSplit = 8388608,
+  HardwareAf = 16777216,
+  TlbRange = 33554432,
 }
 
 /** Faults that can be built into a system, as bits: what a checker must find. */
@@ -539,6 +549,13 @@ export enum Fault {
   FreeInitMasterOnly = 128,
   SkipBreak = 256,
   SkipDonate = 512,
+  // Of stage2-faults
+  SkipBlockBreak = 1048576,
+  FreeWithoutGrace = 2097152,
+  SkipReload = 4194304,
+  FlushStage2Only = 8388608,
+  FlushReversed = 16777216,
+  SkipRelaxTlbi = 33554432,
 }
 
 /** Parts of the kernel image, in the order of their addresses. */
@@ -572,6 +589,14 @@ export enum Cost {
   PageAlloc,
   /** How many misses of a copy overlap, times 256. */
   Overlap,
+  // Of stage2-faults: a fault outside its critical section and in it, a step of a walk, a transfer of the lock's line, the least grace period, and
+  // how much of a fault's time is random, in 256ths
+  FaultOutside,
+  FaultInside,
+  WalkStep,
+  LineTransfer,
+  GracePeriod,
+  FaultSpread,
   Count,
 }
 
@@ -586,6 +611,9 @@ export enum Check {
   Livelock,
   RootSync,
   Accounting,
+  Locked,
+  Primary,
+  Conflict,
   Count,
 }
 
