@@ -304,9 +304,15 @@ export function make(sim: Sim, w: Walker): void {
   if (injected(sim, Fault.SkipBlockBreak) && isValid(w.old) && !w.isBroken && w.spare != NO_TABLE) {
     // MODEL: forbidden; the old entry keeps its reference.
     if (!swapEntry(sim, w, w.fresh)) freePage(sim, w.spare);
-  } else {
+  } else if (mayRead(sim, w)) {
     refer(sim, w, 1);
     setEntry(sim, w, w.fresh);
+  } else {
+    if (w.spare != NO_TABLE) freePage(sim, w.spare);
+    w.spare = NO_TABLE;
+    w.isBroken = false;
+    w.step = Step.Again;
+    return;
   }
   if (w.isBroken) ADD(BLOCK(sim.lane, w.cpu), Stat.MaintenanceBlackout, w.clock - w.brokeAt);
   w.isBroken = false;

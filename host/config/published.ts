@@ -29,6 +29,13 @@ const gain = z.strictObject({
   of: key(values.default({}), 'values of varied keys that choose the new cell'),
   over: key(values.default({}), 'values of varied keys that choose the old cell'),
 });
+const value = z.strictObject({
+  value: key(text, 'dotted key of a counter, such as cycles.critical'),
+  trace: key(text, 'name of a trace of the experiment'),
+  phase: key(z.int().min(0).optional(), 'of this phase; without it of the whole trace'),
+  of: key(values.default({}), 'values of varied keys that choose the cell'),
+  scale: key(z.number().default(1), 'factor'),
+});
 const order = z.strictObject({ order: key(cases.min(2), '1 when these cases strictly descend, else 0') });
 const median = z.strictObject({ median: key(cases.min(1), 'the median of these cases') });
 const ratio = z.strictObject({ ratio: key(pair, 'the first case divided by the second') });
@@ -49,7 +56,7 @@ export const publishedSchema = z
     published: key(z.number().nullable().default(null), 'the number as stated there; gains in percent'),
     low: key(z.number().nullable().default(null), 'lower end of the band; null: none'),
     high: key(z.number().nullable().default(null), 'upper end of the band; null: none'),
-    measure: key(z.union([gain, order, median, ratio, cut, pool]), 'how it is measured'),
+    measure: key(z.union([gain, value, order, median, ratio, cut, pool]), 'how it is measured'),
   })
   .transform(({ case: name, ...rest }) => {
     const place = rest.at ? `${rest.at.line} ${rest.at.column}, ${rest.at.table}` : rest.row;
@@ -59,6 +66,7 @@ export const publishedSchema = z
 /** A published number and how it is measured. */
 export type Published = z.output<typeof publishedSchema>;
 export type GainMeasure = z.output<typeof gain>;
+export type ValueMeasure = z.output<typeof value>;
 
 /** What of a cell decides whether a measure means it. */
 interface Candidate {
@@ -87,6 +95,10 @@ export function checkPublished(published: readonly Published[], cells: readonly 
       if (!before.includes(other))
         fail(`expected a case that stands before it, found ${shown(other)}${suggest(other, before)}`);
     if ('gain' in measure) checkGain(measure, cells, fail);
+    if ('value' in measure) {
+      const { trace, of } = measure;
+      checkGain({ gain: 'speedup', trace, where: {}, of, over: of }, cells, fail);
+    }
     before.push(name);
   }
 }

@@ -85,7 +85,7 @@ function layoutOf(config: Config, stats: CoreEnum) {
     const walk = flat['cycles.walk'] / machine.mlp.walk + (flat['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
     const fetch = flat['cycles.fetch'] / machine.mlp.fetch;
     const data = flat['cycles.data'] / machine.mlp.data;
-    const fault = flat['fault.demand'] * machine.costs.demandFault;
+    const fault = flat['fault.demand'] * machine.costs.demandFault + (flat['cycles.fault'] ?? 0);
     const { 'cycles.maintenance': maintenance = 0, 'cycles.lock': lock = 0 } = flat;
     return { base, fetch, data, walk, fault, maintenance, lock };
   };

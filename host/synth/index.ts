@@ -18,11 +18,18 @@ import { fork } from './scenarios/fork.js';
 import { migration } from './scenarios/migration.js';
 import { module } from './scenarios/module.js';
 import { patch } from './scenarios/patch.js';
+import { s2Collapse, s2DirtyLog, s2MkOld, s2Populate, s2SamePage } from './scenarios/stage2.js';
 import { vmalloc } from './scenarios/vmalloc.js';
 
 export { type Scenario } from './scenario.js';
 
-export const SCENARIOS: readonly Scenario[] = [boot, fork, module, patch, migration, dbText, vmalloc];
+export const SCENARIOS: readonly Scenario[] = [boot, fork, module, patch, migration, dbText, vmalloc].concat(
+  s2Populate,
+  s2DirtyLog,
+  s2SamePage,
+  s2Collapse,
+  s2MkOld,
+);
 
 /** The scenario of that name. Throws UsageError with the nearest name. */
 export function scenarioNamed(name: string): Scenario {
