@@ -34,7 +34,19 @@ import {
   TRANSLATION,
   Walker,
 } from './records';
-import { enterTable, entryOf, freePage, freeTree, mayRead, newTable, refer, setEntry, stateOf, swapEntry, unlinkTree } from './tables';
+import {
+  enterTable,
+  entryOf,
+  freePage,
+  freeTree,
+  mayRead,
+  newTable,
+  refer,
+  setEntry,
+  stateOf,
+  swapEntry,
+  unlinkTree,
+} from './tables';
 import { allows, complete, fill, flush, flushLocal, issue, lookup, openWindow } from './tlb';
 import { nextRandom } from './random';
 

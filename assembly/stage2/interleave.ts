@@ -27,7 +27,7 @@ function draw(n: u64): u64 {
 export function runInterleavings(lane: Lane, from: u32, seeds: u32): u32 {
   const sim = SIM(lane);
   for (let i: u32 = 0; i < seeds; i++) {
-    state = (((<u64>(from + i)) + 1) * 0x9e37_79b9_7f4a_7c15) | 1;
+    state = ((<u64>(from + i) + 1) * 0x9e37_79b9_7f4a_7c15) | 1;
     stage2Event(lane, i, 0, Event.VmCreate, VM, IPA_BITS, 0, 0, 0);
     for (let round = 0; round < 2; round++) {
       for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {

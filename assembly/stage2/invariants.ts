@@ -31,7 +31,8 @@ function checkEntry(sim: Sim, guest: Guest, known: Known, cpu: u32): void {
     const height = findLeaf(sim, guest, ipa);
     const bytes = (<u64>1) << SHIFT_AT(stage, max(height, 0));
     const isSame =
-      height >= 0 && (addressOf(stage, found, height) | (ipa & (bytes - 1))) == frameOf(guest, known) + (ipa - known.ipa);
+      height >= 0 &&
+      (addressOf(stage, found, height) | (ipa & (bytes - 1))) == frameOf(guest, known) + (ipa - known.ipa);
     const grew = isWritable(stage, known.leaf) && !isWritable(stage, found);
     const ran = isExecutable(stage, known.leaf) && !isExecutable(stage, found);
     if (!isSame || grew || ran) {

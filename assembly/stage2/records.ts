@@ -128,6 +128,7 @@ export class Known {
   leaf: u64;
 }
 
+
 @unmanaged
 export class Walker {
   cpu: u32;
@@ -214,6 +215,7 @@ export class Deferred {
   /** The domain's counter. */
   order: u64;
 }
+
 
 @unmanaged
 export class Sim {

@@ -40,7 +40,7 @@ export function newSim(lane: Lane): void {
     const w = changetype<Walker>(allocate(offsetof<Walker>()));
     store<u32>(sim.walkers + cpu * 4, changetype<usize>(w));
     w.cpu = cpu;
-    w.random = ((<u64>(cpu + 1)) * 0x9e37_79b9_7f4a_7c15) | 1;
+    w.random = (<u64>(cpu + 1) * 0x9e37_79b9_7f4a_7c15) | 1;
     w.spare = NO_TABLE;
     w.child = NO_TABLE;
     w.unlinked = NO_TABLE;

@@ -17,6 +17,7 @@ export enum State {
   Unlinked,
 }
 
+
 @unmanaged
 export class TableState {
   references: u32;

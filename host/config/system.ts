@@ -99,7 +99,10 @@ const ofStage2Faults = {
     z.enum(['lazy', 'eager']).default('lazy'),
     'stage2-faults: blocks that are write-protected are split by the faults on them, or at once',
   ),
-  s2HardwareAf: flag(true, 'stage2-faults: hardware sets the access flag (VTCR_EL2.HA), so there are no access-flag faults'),
+  s2HardwareAf: flag(
+    true,
+    'stage2-faults: hardware sets the access flag (VTCR_EL2.HA), so there are no access-flag faults',
+  ),
   s2TlbRange: flag(true, 'stage2-faults: TLBI by range (FEAT_TLBIRANGE) for tables and for what a notifier unmaps'),
   rcuGraceUs: us(20_000, 'the least time from unlinking a table to freeing it; 10 to 30 ms'),
   s2ExclusiveFaultUs: us(0.74, `a fault with s2Lock exclusive; ${FIT}`),

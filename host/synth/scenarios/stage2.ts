@@ -58,8 +58,7 @@ function* inGuest({ emit, parameters }: AnyRun, rows: Iterable<Row>): Rows {
 /** Every vCPU accesses all of its memory. */
 function* faults({ emit, parameters }: AnyRun, faultClass: number, page: number): Rows {
   const { memory } = parameters;
-  for (const cpu of vcpusOf(parameters))
-    yield* emit.event('s2_fault', cpu, cpu * memory, memory, VM, faultClass, page);
+  for (const cpu of vcpusOf(parameters)) yield* emit.event('s2_fault', cpu, cpu * memory, memory, VM, faultClass, page);
 }
 
 /** CPU 0 does something to all of the guest's memory. */
