@@ -88,3 +88,5 @@ export {
 } from './systems/event';
 export { HypScheme, HypState, setHyp, setHypLayout } from './hyp/machine';
 export { hypAddress, hypDescriptor, hypInitPa, hypStateOf } from './hyp/probe';
+export { runInterleavings } from './stage2/interleave';
+export { runTakenEvents } from './replay/replay';

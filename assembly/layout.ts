@@ -372,6 +372,8 @@ export class Lane {
   shadows: usize;
   /** The stage 2 that the host itself runs under; null: none. */
   hostTree: HostTree | null;
+  /** The simulation of guests' stage-2 faults (stage2/records.ts); 0: none. */
+  stage2Sim: usize;
   /** Copies of kernel text and data (paging/copies.ts). */
   copies: usize;
   copyCount: u32;
@@ -517,6 +519,7 @@ export enum System {
   TextArm,
   HostStage2,
   HypInit,
+  Stage2Faults,
 }
 
 /** Options of a system, as bits. */
@@ -533,6 +536,13 @@ export enum Option {
   TextPages = 512,
   Vhe = 1024,
   PoolNode0 = 2048,
+  // Of stage2-faults
+  ExclusiveLock = 1048576,
+  FastFaults = 2097152,
+  HypIpi = 4194304,
+  EagerSplit = 8388608,
+  HardwareAf = 16777216,
+  TlbRange = 33554432,
 }
 
 /** Faults that can be built into a system, as bits: what a checker must find. */
@@ -548,9 +558,16 @@ export enum Fault {
   SkipBreak = 256,
   SkipDonate = 512,
   // hyp-init
-  SkipHypTlbi = 0x100_0000,
-  FreeBootTable = 0x200_0000,
-  SkipTableSwitch = 0x400_0000,
+  SkipHypTlbi = 0x800_0000,
+  FreeBootTable = 0x1000_0000,
+  SkipTableSwitch = 0x2000_0000,
+  // Of stage2-faults
+  SkipBlockBreak = 1048576,
+  FreeWithoutGrace = 2097152,
+  SkipReload = 4194304,
+  FlushStage2Only = 8388608,
+  FlushReversed = 16777216,
+  SkipRelaxTlbi = 33554432,
 }
 
 /** Parts of the kernel image, in the order of their addresses. */
@@ -584,6 +601,14 @@ export enum Cost {
   PageAlloc,
   /** How many misses of a copy overlap, times 256. */
   Overlap,
+  // Of stage2-faults: a fault outside its critical section and in it, a step of a walk, a transfer of the lock's line, the least grace period, and
+  // how much of a fault's time is random, in 256ths
+  FaultOutside,
+  FaultInside,
+  WalkStep,
+  LineTransfer,
+  GracePeriod,
+  FaultSpread,
   Count,
 }
 
@@ -605,6 +630,8 @@ export enum Check {
   Trampoline,
   RuntimeRoot,
   LastPages,
+  Locked,
+  Primary,
   Conflict,
   Count,
 }

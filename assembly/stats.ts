@@ -115,6 +115,23 @@ export enum Stat {
   CyclesWalk,
   CyclesMaintenance,
 
+  // Guests' stage-2 faults (docs/stage2faults.md)
+  FaultTranslation,
+  FaultPermission,
+  FaultAccess_Flag,
+  FaultRefault,
+  FaultSpurious,
+  FaultRetry,
+  MaintenanceCas_Failed,
+  MaintenanceTlbiRipas2e1is,
+  MaintenanceTlbiIpas2e1,
+  MaintenanceIpiFree_Table,
+  MaintenanceDeferred_Max,
+  MaintenanceDeferred_Byte_Cycles,
+  MaintenanceBlackout,
+  CyclesFault,
+  CyclesLock,
+
   Count,
 }
 

@@ -100,7 +100,11 @@ export const EVENTS: readonly EventKind[] = [
     name: 's2_fault',
     va: 'IPA',
     arg: 'bytes to map',
-    more: [VM, 'class: 0 translation, 1 permission, 2 access flag'],
+    more: [
+      VM,
+      'class: 0 translation, 1 permission, 2 access flag',
+      'bytes of each mapping; 0: one fault maps them all',
+    ],
   },
   { kind: 61, name: 's2_unmap', va: 'first IPA', arg: 'bytes', more: [VM] },
   { kind: 62, name: 's2_wp', va: 'first IPA', arg: 'bytes', more: [VM] },

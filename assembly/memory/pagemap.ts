@@ -22,6 +22,12 @@ export function newPageMap(): PageMap {
   return map;
 }
 
+/** Forgets all words. */
+export function clearPageMap(map: PageMap): void {
+  if (map.used) memory.fill(map.pages, 0, (map.mask + 1) * PAGE_BYTES);
+  map.used = 0;
+}
+
 /** Where the word of a page lies; 0 when the page has none. Valid until the next word is added. */
 export function findWord(map: PageMap, number: u64, context: u64): usize {
   const page = slot(map, number, context | 1);

@@ -398,3 +398,33 @@ export function dirtied(stage: Stage, leaf: u64): u64 {
   if (stage.format == Format.X86) return leaf & RW ? leaf | D : leaf;
   return leaf & DBM ? leaf & ~AP_READ_ONLY : leaf;
 }
+
+/** An entry of a guest's stage 2 (KVM_INVALID_PTE_LOCKED) that a walker has taken out to replace it: invalid, bit 10. */
+export const STAGE2_LOCKED: u64 = 1 << 10;
+
+/** Whether the walker of hardware follows an Arm entry. */
+// @ts-ignore: decorator
+@inline
+export function isValid(entry: u64): bool {
+  return (entry & VALID) != 0;
+}
+
+/** Whether the access flag of an Arm leaf is set, and the leaf with it set or cleared. */
+export function isYoung(leaf: u64): bool {
+  return (leaf & AF) != 0;
+}
+
+export function youngLeaf(leaf: u64): u64 {
+  return leaf | AF;
+}
+
+export function oldLeaf(leaf: u64): u64 {
+  return leaf & ~AF;
+}
+
+/** Whether replacing one Arm entry by another needs break-before-make: both valid, another output address or another kind. */
+export function needsBreak(stage: Stage, from: u64, to: u64, height: u32): bool {
+  if (!isValid(from) || !isValid(to)) return false;
+  if (isLeaf(stage, from, height) != isLeaf(stage, to, height)) return true;
+  return addressOf(stage, from, height) != addressOf(stage, to, height);
+}

@@ -16,6 +16,7 @@ import { bootHostStage2, hostCopyBytes, hostStage2Event, initHostStage2 } from '
 import { KERNEL, newKernel, Violation } from './kernel';
 import { pairs } from './common';
 import { BLOCK, kernelContext, syncedStores } from './operations';
+import { newSim, stage2Event } from '../stage2/schedule';
 import { x86Event } from './x86';
 
 /**
@@ -36,6 +37,7 @@ export function setSystem(lane: Lane, system: System, replicate: bool, options: 
   initCopies(lane);
   initSpaces(lane);
   if (system == System.HostStage2) initHostStage2(lane, options, faults);
+  if (system == System.Stage2Faults) newSim(lane);
 }
 
 /** Pages that there are for the tables of a host's stage 2 (0: as many as it takes); before startLane. */
@@ -73,6 +75,7 @@ export function expandEvent(
   b: u64,
   c: u64,
 ): void {
+  if (lane.stage2Sim && stage2Event(lane, record, cpu, kind, va, arg, a, b, c)) return;
   const kernel = KERNEL(lane);
   kernel.record = record;
   kernel.cpu = cpu;

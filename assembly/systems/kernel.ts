@@ -153,3 +153,11 @@ export function violated(lane: Lane, check: Check, va: u64, cpu: u32): void {
   violation.va = va;
   violation.cpu = cpu;
 }
+
+/** Whether any invariant was broken. */
+export function hasViolations(lane: Lane): bool {
+  for (let i = 0; i < Check.Count; i++) {
+    if (changetype<Violation>(KERNEL(lane).violations + i * offsetof<Violation>()).count) return true;
+  }
+  return false;
+}

@@ -204,6 +204,10 @@ function secondStage({ paging, replay, system }: Config): Problem[] {
     const advice = 'the host then has the stage 2; guests of it are not modelled, use paging.stage2: null';
     found.push(problem('paging.stage2', `contradicts system.name host-stage2: ${advice}`));
   }
+  if (system.name === 'stage2-faults') {
+    const advice = 'guests have a stage 2 of its own there; use paging.stage2: null';
+    found.push(problem('paging.stage2', `contradicts system.name stage2-faults: ${advice}`));
+  }
   if (replay.mapping === 'captured') {
     const advice = 'the trace has no stage-2 mappings; use replay.mapping demand or paging.stage2: null';
     found.push(problem('paging.stage2', `contradicts replay.mapping captured: ${advice}`));
@@ -302,7 +306,7 @@ function systemFormat(config: Config): Problem[] {
   } = config;
   if (name === 'none') return [];
   if (name === 'hyp-init') return hypInit(config);
-  if (name === 'host-stage2')
+  if (name === 'host-stage2' || name === 'stage2-faults')
     return paging.format === 'arm64' ? [] : [problem('system.name', `${name} needs paging.format arm64`)];
   const levels = tableLevels(paging);
   if (levels < 2)

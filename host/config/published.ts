@@ -40,6 +40,13 @@ const perSecond = z.strictObject({
   events: key(z.int().min(1), 'events in the phase'),
   ...pairOfCells,
 });
+const value = z.strictObject({
+  value: key(text, 'dotted key of a counter, such as cycles.critical'),
+  trace: key(text, 'name of a trace of the experiment'),
+  phase: key(z.int().min(0).optional(), 'of this phase; without it of the whole trace'),
+  of: key(values.default({}), 'values of varied keys that choose the cell'),
+  scale: key(z.number().default(1), 'factor'),
+});
 const order = z.strictObject({ order: key(cases.min(2), '1 when these cases strictly descend, else 0') });
 const median = z.strictObject({ median: key(cases.min(1), 'the median of these cases') });
 const ratio = z.strictObject({ ratio: key(pair, 'the first case divided by the second') });
@@ -60,7 +67,7 @@ export const publishedSchema = z
     published: key(z.number().nullable().default(null), 'the number as stated there; gains in percent'),
     low: key(z.number().nullable().default(null), 'lower end of the band; null: none'),
     high: key(z.number().nullable().default(null), 'upper end of the band; null: none'),
-    measure: key(z.union([gain, perSecond, order, median, ratio, cut, pool]), 'how it is measured'),
+    measure: key(z.union([gain, perSecond, value, order, median, ratio, cut, pool]), 'how it is measured'),
   })
   .transform(({ case: name, ...rest }) => {
     const place = rest.at ? `${rest.at.line} ${rest.at.column}, ${rest.at.table}` : rest.row;
@@ -72,6 +79,7 @@ export type Published = z.output<typeof publishedSchema>;
 export type GainMeasure = z.output<typeof gain>;
 export type PerSecondMeasure = z.output<typeof perSecond>;
 type PairOfCells = Pick<GainMeasure, 'trace' | 'where' | 'of' | 'over'>;
+export type ValueMeasure = z.output<typeof value>;
 
 /** What of a cell decides whether a measure means it. */
 interface Candidate {
@@ -106,7 +114,8 @@ export function checkPublished(published: readonly Published[], cells: readonly 
     }
     if ('perSecond' in measure && !gains.includes(measure.perSecond))
       fail(`perSecond: expected a case that is a gain, found ${shown(measure.perSecond)}`);
-    if ('trace' in measure) checkCells(measure, cells, fail);
+    if ('value' in measure) checkCells({ ...measure, where: {}, over: measure.of }, cells, fail);
+    else if ('trace' in measure) checkCells(measure, cells, fail);
     before.push(name);
   }
 }

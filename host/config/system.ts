@@ -7,6 +7,7 @@ import { key } from './key.js';
 const TEXT = 'text-replication';
 const HOST_STAGE2 = 'host-stage2';
 const HYP_INIT = 'hyp-init';
+const STAGE2_FAULTS = 'stage2-faults';
 const flag = (fallback: boolean, sentence: string) => key(z.boolean().default(fallback), sentence);
 
 const ofText = {
@@ -120,9 +121,42 @@ const ofHypInit = {
   ),
 };
 
+const us = (value: number, sentence: string) =>
+  key(z.number().min(0).max(1e9).default(value), `stage2-faults: ${sentence}`, 'us');
+const FIT = 'fitted to the published times of dirty_log_perf_test (Upton, v5)';
+
+const ofStage2Faults = {
+  s2Lock: key(
+    z.enum(['exclusive', 'shared', 'fast', 'hyp-ipi']).default('shared'),
+    'stage2-faults: faults take mmu_lock as writers (Linux 6.1), as readers with RCU (6.2 and later), likewise but permission and access-flag faults none, or as readers with interrupts off, and tables are freed when all CPUs have answered an interrupt',
+  ),
+  s2Split: key(
+    z.enum(['lazy', 'eager']).default('lazy'),
+    'stage2-faults: blocks that are write-protected are split by the faults on them, or at once',
+  ),
+  s2HardwareAf: flag(
+    true,
+    'stage2-faults: hardware sets the access flag (VTCR_EL2.HA), so there are no access-flag faults',
+  ),
+  s2TlbRange: flag(true, 'stage2-faults: TLBI by range (FEAT_TLBIRANGE) for tables and for what a notifier unmaps'),
+  rcuGraceUs: us(20_000, 'the least time from unlinking a table to freeing it; 10 to 30 ms'),
+  s2ExclusiveFaultUs: us(0.74, `a fault with s2Lock exclusive; ${FIT}`),
+  s2ExclusiveLockUs: us(0.5775, `the part of it under the lock; ${FIT}`),
+  s2SharedFaultUs: us(0.92, `a fault in the other modes while other CPUs fault; ${FIT}`),
+  s2SharedSerialUs: us(
+    0.11,
+    `the part of it that no two CPUs do at once: the line of the lock moves to the CPU that takes it and to the one that leaves it, half of this each, unless it is there; ${FIT}`,
+  ),
+  s2FaultSpread: key(
+    z.number().min(0).max(1).default(1),
+    'stage2-faults: how much of the rest of a fault is exponentially distributed, the other part being constant; no source gives it',
+  ),
+};
+
 const ANY_TEXT = [`${TEXT} x86-64`, `${TEXT} arm64`];
 const HOST = `${HOST_STAGE2} arm64`;
 const HYP = `${HYP_INIT} arm64`;
+const GUESTS = `${STAGE2_FAULTS} arm64`;
 
 /** Faults, with the systems and formats that can have them. */
 export const FAULTS = {
@@ -139,6 +173,12 @@ export const FAULTS = {
   'skip-hyp-tlbi': [HYP],
   'free-boot-table': [HYP],
   'skip-table-switch': [HYP],
+  'skip-block-break': [GUESTS],
+  'free-without-grace': [GUESTS],
+  'skip-reload': [GUESTS],
+  'flush-stage2-only': [GUESTS],
+  'flush-reversed': [GUESTS],
+  'skip-relax-tlbi': [GUESTS],
 } as const satisfies Record<string, string[]>;
 
 const inject = key(
@@ -150,8 +190,8 @@ export const system = key(
   z
     .strictObject({
       name: key(
-        z.enum(['none', TEXT, HOST_STAGE2, HYP_INIT]).default('none'),
-        'none: page tables are only filled on demand; text-replication: kernel text per node (x86-64, arm64); host-stage2: kernel text per node by the stage 2 of a pKVM host (arm64); hyp-init: KVM/ARM starts HYP mode on every CPU (arm64)',
+        z.enum(['none', TEXT, HOST_STAGE2, HYP_INIT, STAGE2_FAULTS]).default('none'),
+        'none: page tables are only filled on demand; text-replication: kernel text per node (x86-64, arm64); host-stage2: kernel text per node by the stage 2 of a pKVM host (arm64); hyp-init: KVM/ARM starts HYP mode on every CPU (arm64); stage2-faults: stage-2 faults of KVM guests on many CPUs at once (arm64)',
       ),
       ...ofText,
       ...ofArmText,
@@ -159,6 +199,7 @@ export const system = key(
       ...ofX86Text,
       ...ofHostStage2,
       ...ofHypInit,
+      ...ofStage2Faults,
       inject,
     })
     .prefault({}),
@@ -182,7 +223,8 @@ export const SYSTEM_OPTIONS: {
   { options: keysOf(ofX86Text), systems: [TEXT], format: 'x86-64' },
   { options: keysOf(ofHostStage2), systems: [HOST_STAGE2], format: 'arm64' },
   { options: keysOf(ofHypInit), systems: [HYP_INIT], format: 'arm64' },
-  { options: ['inject'], systems: [TEXT, HOST_STAGE2, HYP_INIT], format: null },
+  { options: ['inject'], systems: [TEXT, HOST_STAGE2, HYP_INIT, STAGE2_FAULTS], format: null },
+  { options: keysOf(ofStage2Faults), systems: [STAGE2_FAULTS], format: 'arm64' },
 ];
 
 /** The section with every option at its default. */

@@ -107,6 +107,10 @@ interface CoreFunctions {
   /** Events and captured table stores between rows, for all lanes (assembly/replay/replay.ts). */
   stopAtEvents(): void;
   runEvent(record: bigint, cpu: number, kind: number, va: bigint, arg: bigint, a: bigint, b: bigint, c: bigint): void;
+  /** Runs the events that were taken up to run concurrently: at the borders of phases and at the end. */
+  runTakenEvents(): void;
+  /** Searches interleavings of stage-2 faults from a seed on: how many it took to the first violation, 0: none in all. */
+  runInterleavings(lane: Pointer, from: number, seeds: number): number;
   runTableStore(cpu: number, pa: bigint, value: bigint): void;
   loadFromImage(pa: bigint): bigint;
   invalidate(

@@ -56,6 +56,12 @@ export class Events {
     // Sizes of images and the like fill more rows; the core has them from the regions of the trace.
     this.core.runEvent(BigInt(record), cpu, kind, va, arg, a, b, c);
   }
+
+  /** The same at a border of phases or the end: what systems have taken up to run concurrently is run. */
+  complete(): void {
+    this.settle();
+    this.core.runTakenEvents();
+  }
 }
 
 /** The stores of a captured kernel to its page tables, and the tables of its later runs. */

@@ -32,8 +32,12 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   if (!isEventful(config)) return;
   const { system, machine, replay } = config;
   const arm = config.paging.format === 'arm64';
-  const { TextX86, TextArm, HostStage2, HypInit } = core.System;
-  const own: Partial<Record<typeof system.name, number>> = { 'host-stage2': HostStage2, 'hyp-init': HypInit };
+  const { TextX86, TextArm, HostStage2, HypInit, Stage2Faults } = core.System;
+  const own: Partial<Record<typeof system.name, number>> = {
+    'host-stage2': HostStage2,
+    'hyp-init': HypInit,
+    'stage2-faults': Stage2Faults,
+  };
   const kind = own[system.name] ?? (arm ? TextArm : TextX86);
   // On arm64 the series do not replicate a kernel that moved its image.
   const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
@@ -42,15 +46,35 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   if (kind === HostStage2) core.setStage2Pool(lane, poolPages(config, topology));
   const { costs, mlp } = machine;
   const exit = system.vhe ? costs.exitVhe : costs.exitNvhe;
-  const stated = { ...costs, exit, overlap: mlp.data * 256 } as Record<string, number>;
+  const stated = { ...costs, exit, overlap: mlp.data * 256, ...stage2FaultCosts(config) } as Record<string, number>;
   for (const [name, cost] of Object.entries(core.Cost)) {
     if (name !== 'Count') core.setCost(lane, cost, Math.round(stated[name[0].toLowerCase() + name.slice(1)]));
   }
 }
 
+/** Cycles of a step of a walk in stage2-faults: a load or CAS that a near cache serves; no source gives one number. */
+const WALK_STEP = 20;
+
+/** The times of stage2-faults in cycles. What is under the shared lock is as long as under the exclusive one. */
+function stage2FaultCosts({ system, machine }: Config): Record<string, number> {
+  const cycles = (us: number) => us * 1000 * machine.clockGHz;
+  const exclusive = system.s2Lock === 'exclusive';
+  const { s2ExclusiveFaultUs, s2ExclusiveLockUs, s2SharedFaultUs, s2SharedSerialUs } = system;
+  const fault = exclusive ? s2ExclusiveFaultUs : Math.max(0, s2SharedFaultUs - s2SharedSerialUs);
+  const inside = Math.min(s2ExclusiveLockUs, fault);
+  return {
+    faultInside: cycles(inside),
+    faultOutside: cycles(fault - inside),
+    lineTransfer: exclusive ? 0 : cycles(s2SharedSerialUs / 2),
+    walkStep: WALK_STEP,
+    gracePeriod: Math.min(cycles(system.rcuGraceUs), 2 ** 32 - 1),
+    faultSpread: system.s2FaultSpread * 256,
+  };
+}
+
 /** Whether the system of a configuration copies the kernel's text. */
 function copiesText({ system: { name } }: Config): boolean {
-  return name !== 'none' && name !== 'hyp-init';
+  return name !== 'none' && name !== 'hyp-init' && name !== 'stage2-faults';
 }
 
 /** Table pages for the host's stage 2; 0, as many as it takes, where the memory is not known. One set of tables, and what the further nodes add. */
@@ -78,6 +102,12 @@ function options(core: Core, { system }: Config): number {
     TextPages: system.textS2Leaf === 'page',
     Vhe: system.vhe,
     PoolNode0: system.s2PoolNode === 'node0',
+    ExclusiveLock: system.s2Lock === 'exclusive',
+    FastFaults: system.s2Lock === 'fast',
+    HypIpi: system.s2Lock === 'hyp-ipi',
+    EagerSplit: system.s2Split === 'eager',
+    HardwareAf: system.s2HardwareAf,
+    TlbRange: system.s2TlbRange,
   };
   return Object.entries(stated).reduce((bits, [name, on]) => bits | (on ? core.Option[name] : 0), 0);
 }

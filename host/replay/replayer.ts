@@ -210,7 +210,7 @@ export class Replayer {
 
   /** Ends the replay: open phases count up to here. */
   finish(): LaneResult[] {
-    this.events?.settle();
+    this.events?.complete();
     if (this.again) throw this.endless(this.again);
     for (const phase of this.open.keys()) this.endPhase(phase);
     // A warm-up that the trace did not reach the end of leaves nothing to count.
@@ -311,7 +311,7 @@ export class Replayer {
 
   /** Replays the begin row of a phase, which is part of it, after what makes the machine cold. */
   private beginRow(chunk: Rows, row: number): number {
-    this.events?.settle();
+    this.events?.complete();
     const { batch, first } = chunk;
     const number = Number(batch.va[row]);
     const cpu = batch.cpu[row];
@@ -331,7 +331,7 @@ export class Replayer {
 
   /** Replays the end row of a phase, which is part of it, and the further passes. */
   private *endRow(chunk: Rows, row: number): Generator<Stretch, number> {
-    this.events?.settle();
+    this.events?.complete();
     const number = Number(chunk.batch.va[row]);
     const next = this.run(chunk, row, row + 1);
     if (this.again?.phase.phase === number) yield* this.passAgain(this.again, chunk, next);

@@ -62,6 +62,9 @@ export function summarizeLane(
   };
 }
 
+/** Classes of faults that only guests of stage2-faults have. */
+const GUEST_FAULTS = ['translation', 'permission', 'accessFlag', 'refault', 'spurious', 'retry'];
+
 /** How the counters of a configuration's machine are named and grouped. */
 function layoutOf(config: Config, stats: CoreEnum) {
   const { machine } = config;
@@ -77,6 +80,7 @@ function layoutOf(config: Config, stats: CoreEnum) {
     if (kind === 'cacheHits') return caches.has(name);
     if (kind === 'levels') return levels.has(name);
     if (group === 'fault' && kind.startsWith('hyp')) return config.system.name === 'hyp-init';
+    if (group === 'fault' && GUEST_FAULTS.includes(kind)) return config.system.name === 'stage2-faults';
     return true;
   };
   const all = counterKeys(stats);
@@ -86,7 +90,7 @@ function layoutOf(config: Config, stats: CoreEnum) {
     const walk = flat['cycles.walk'] / machine.mlp.walk + (flat['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
     const fetch = flat['cycles.fetch'] / machine.mlp.fetch;
     const data = flat['cycles.data'] / machine.mlp.data;
-    const fault = flat['fault.demand'] * machine.costs.demandFault;
+    const fault = flat['fault.demand'] * machine.costs.demandFault + (flat['cycles.fault'] ?? 0);
     const { 'cycles.maintenance': maintenance = 0, 'cycles.lock': lock = 0 } = flat;
     return { base, fetch, data, walk, fault, maintenance, lock };
   };

@@ -1,7 +1,13 @@
 // Measures what an experiment is compared with: the value of each published case over the cells of a sweep, whether it lies in its
 // band, and how many events a second cost what a case gains.
 
-import { choose, type GainMeasure, type PerSecondMeasure, type Published } from '../config/published.js';
+import {
+  choose,
+  type GainMeasure,
+  type PerSecondMeasure,
+  type Published,
+  type ValueMeasure,
+} from '../config/published.js';
 import { hostStage2Pages } from '../model/pool.js';
 import { type Flat, type Gain, gain, phaseCyclesKey } from '../results/summary.js';
 import { type CellData, type SweepData } from './sweepData.js';
@@ -37,7 +43,12 @@ export function measurePublished({ manifest, traces }: SweepData): Measured[] {
     const { measure, low, high } = entry;
     const found = 'gain' in measure ? gainOf(measure, cells) : null;
     const cost = 'perSecond' in measure ? costOf(measure, cells) : null;
-    const measured = found && 'gain' in measure ? percentOf(found.gain[measure.gain]) : valueOf(entry, before, cost);
+    const measured =
+      'value' in measure
+        ? counterOf(measure, cells)
+        : found && 'gain' in measure
+          ? percentOf(found.gain[measure.gain])
+          : valueOf(entry, before, cost);
     const banded = low !== null || high !== null;
     const inside = measured !== null && measured >= (low ?? -Infinity) && measured <= (high ?? Infinity);
     const result: Measured = {
@@ -63,6 +74,14 @@ function gainOf(measure: GainMeasure, cells: CellData[]): { gain: Gain; over: Ce
   const [newCycles, oldCycles] = [after, over].map((cell) => cell && cyclesOf(cell, measure));
   if (!over || oldCycles === undefined || newCycles === undefined) return null;
   return { gain: gain(oldCycles, newCycles), over };
+}
+
+/** A counter of one cell, scaled. */
+function counterOf({ value, trace, phase, of, scale }: ValueMeasure, cells: CellData[]): number | null {
+  const cell = choose(cells, trace, of).at(0);
+  const flat = phase === undefined ? cell?.flat : cell?.phases.find((candidate) => candidate.phase === phase)?.flat;
+  const found = flat?.[value];
+  return found === undefined ? null : found * scale;
 }
 
 /** The new and the old cell. */

@@ -1,0 +1,157 @@
+// The scenarios of guests' stage-2 faults: one guest whose vCPUs, one to a CPU, fault at once. Rows between two borders of phases are concurrent, so each thing that
+// all vCPUs do is a phase.
+
+import { z } from 'zod';
+import { key } from '../../config/key.js';
+import { type Row } from '../emitter.js';
+import { bytes, count, parameters, type Run, scenario, unless } from '../scenario.js';
+
+const VM = 1;
+const IPA_BITS = 40;
+const PAGE = 4096;
+const TRANSLATION = 0;
+const PERMISSION = 1;
+const ACCESS_FLAG = 2;
+
+/** Half of the addresses that the guest has, so that no address is outside. */
+const MOST_BYTES = 2 ** (IPA_BITS - 1);
+
+const GUEST = {
+  arch: key(z.enum(['arm64']).default('arm64'), 'architecture: these are of arm64'),
+  vcpus: key(z.int().min(1).nullable().default(null), 'vCPUs, one to a CPU; null: as many as CPUs'),
+  memory: key(bytes(PAGE).prefault('16M'), 'memory of each vCPU', 'bytes'),
+  block: key(bytes(PAGE).prefault('2M'), 'bytes that one fault maps before the dirty log or in the end', 'bytes'),
+};
+
+/** The schema of these scenarios and what they have of their own. */
+const guestParameters = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  parameters({ ...GUEST, ...shape }, (values) => {
+    const { vcpus, cpus, memory, block } = values as unknown as Guest;
+    return [
+      ...unless((vcpus ?? cpus) <= cpus, 'vcpus', `expected no more than the ${cpus} CPUs`),
+      ...unless(memory % block === 0, 'memory', `expected a multiple of block, ${block} bytes`),
+      ...unless(memory * cpus <= MOST_BYTES, 'memory', `expected at most ${MOST_BYTES} bytes for all vCPUs`),
+    ];
+  });
+
+interface Guest {
+  cpus: number;
+  vcpus: number | null;
+  memory: number;
+  block: number;
+}
+
+type Rows = Generator<Row>;
+type AnyRun = Pick<Run<Guest>, 'emit'> & { parameters: Guest };
+
+const vcpusOf = ({ vcpus, cpus }: Guest) => Array.from({ length: vcpus ?? cpus }, (_, cpu) => cpu);
+const totalBytes = (guest: Guest) => vcpusOf(guest).length * guest.memory;
+
+/** The guest is made and destroyed around `rows`. */
+function* inGuest({ emit, parameters }: AnyRun, rows: Iterable<Row>): Rows {
+  yield* emit.event('vm_create', 0, VM, IPA_BITS);
+  for (const cpu of vcpusOf(parameters)) yield* emit.event('vcpu_load', cpu, cpu, VM);
+  yield* rows;
+  yield* emit.event('vm_destroy', 0, VM);
+}
+
+/** Every vCPU accesses all of its memory. */
+function* faults({ emit, parameters }: AnyRun, faultClass: number, page: number): Rows {
+  const { memory } = parameters;
+  for (const cpu of vcpusOf(parameters)) yield* emit.event('s2_fault', cpu, cpu * memory, memory, VM, faultClass, page);
+}
+
+/** CPU 0 does something to all of the guest's memory. */
+const whole = ({ emit, parameters }: AnyRun, name: string) => emit.event(name, 0, 0, totalBytes(parameters), VM);
+
+const COLUMNS_UNUSED = ['size', 'insns'] as const;
+
+export const s2Populate = scenario({
+  name: 's2-populate',
+  summary: 'vCPUs of a guest touch their own memory for the first time',
+  notes: '`vm_create`, `vcpu_load` of every vCPU. Phase 1: each vCPU one `s2_fault` row for its memory. `vm_destroy`.',
+  schema: guestParameters({}),
+  examples: ['nodewalk synth s2-populate -o populate.arrow --set cpus=48 --set memory=64M'],
+  without: COLUMNS_UNUSED,
+  *rows(run) {
+    yield* inGuest(run, run.emit.phase(1, 'populate', 0, faults(run, TRANSLATION, run.parameters.block)));
+  },
+});
+
+export const s2DirtyLog = scenario({
+  name: 's2-dirty-log',
+  summary: 'a dirty log: memory is write-protected, every page is written',
+  notes:
+    'As s2-populate; then `iterations` times phase 2: `s2_wp` of all memory by CPU 0, and phase 3: each vCPU writes every page of 4K of its memory (`s2_fault`, class 1).',
+  schema: guestParameters({ iterations: key(count(1), 'rounds of write-protection and writes') }),
+  examples: ['nodewalk synth s2-dirty-log -o dirty.arrow --set cpus=48 --set nodes=1'],
+  without: COLUMNS_UNUSED,
+  *rows(run) {
+    const { emit, parameters } = run;
+    function* rounds(): Rows {
+      yield* emit.phase(1, 'populate', 0, faults(run, TRANSLATION, parameters.block));
+      for (let i = 0; i < parameters.iterations; i++) {
+        yield* emit.phase(2, 'protect', 0, whole(run, 's2_wp'));
+        yield* emit.phase(3, 'dirty', 0, faults(run, PERMISSION, PAGE));
+      }
+    }
+    yield* inGuest(run, rounds());
+  },
+});
+
+export const s2SamePage = scenario({
+  name: 's2-same-page',
+  summary: 'all vCPUs touch the same memory at once',
+  notes: 'As s2-populate, but every vCPU touches the memory of the first one, in the same order.',
+  schema: guestParameters({}),
+  examples: ['nodewalk synth s2-same-page -o same.arrow --set cpus=48 --set block=4K'],
+  without: COLUMNS_UNUSED,
+  *rows(run) {
+    const { emit, parameters } = run;
+    const { memory, block } = parameters;
+    function* same(): Rows {
+      for (const cpu of vcpusOf(parameters)) yield* emit.event('s2_fault', cpu, 0, memory, VM, TRANSLATION, block);
+    }
+    yield* inGuest(run, emit.phase(1, 'populate', 0, same()));
+  },
+});
+
+export const s2Collapse = scenario({
+  name: 's2-collapse',
+  summary: 'pages become blocks again, and their tables go',
+  notes:
+    'As s2-populate with pages of 4K. Phase 2: `s2_wp` of all memory by CPU 0. Phase 3: each vCPU writes to every block of its memory, which is then mapped by blocks (`s2_fault`, class 1).',
+  schema: guestParameters({}),
+  examples: ['nodewalk synth s2-collapse -o collapse.arrow --set cpus=8'],
+  without: COLUMNS_UNUSED,
+  *rows(run) {
+    const { emit, parameters } = run;
+    function* phases(): Rows {
+      yield* emit.phase(1, 'populate', 0, faults(run, TRANSLATION, PAGE));
+      yield* emit.phase(2, 'protect', 0, whole(run, 's2_wp'));
+      yield* emit.phase(3, 'collapse', 0, faults(run, PERMISSION, parameters.block));
+    }
+    yield* inGuest(run, phases());
+  },
+});
+
+export const s2MkOld = scenario({
+  name: 's2-mkold',
+  summary: 'the kernel looks for old pages, the guest reads them again',
+  notes:
+    'As s2-populate; then `iterations` times phase 2: `s2_age` of all memory by CPU 0, and phase 3: each vCPU reads its memory (`s2_fault`, class 2, in steps of `block`).',
+  schema: guestParameters({ iterations: key(count(1), 'rounds of aging and reading') }),
+  examples: ['nodewalk synth s2-mkold -o mkold.arrow --set cpus=8 --set block=4K'],
+  without: COLUMNS_UNUSED,
+  *rows(run) {
+    const { emit, parameters } = run;
+    function* rounds(): Rows {
+      yield* emit.phase(1, 'populate', 0, faults(run, TRANSLATION, parameters.block));
+      for (let i = 0; i < parameters.iterations; i++) {
+        yield* emit.phase(2, 'age', 0, whole(run, 's2_age'));
+        yield* emit.phase(3, 'read', 0, faults(run, ACCESS_FLAG, parameters.block));
+      }
+    }
+    yield* inGuest(run, rounds());
+  },
+});
