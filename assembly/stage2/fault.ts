@@ -241,6 +241,13 @@ function walk(sim: Sim, w: Walker): void {
   const old = load<u64>(entryOf(sim, w));
   const isTable = isPresent(stage, old, w.height) && !isLeaf(stage, old, w.height);
   w.old = old;
+  // Another has replaced the table that this one has just made: the entry is not visited twice.
+  const isGone = w.reloads && !isTable;
+  w.reloads = false;
+  if (isGone) {
+    w.step = Step.Done;
+    return;
+  }
   if (isTable && (w.action != Action.Map || w.height > w.target)) {
     return enterTable(sim, w, addressOf(stage, old, w.height), w.height - 1);
   }
@@ -331,7 +338,10 @@ export function make(sim: Sim, w: Walker): void {
   if (w.child != NO_TABLE) w.step = Step.FreeChild;
   else if (w.splits) w.step = Step.RangeWalk;
   // The entry is read again before the walk goes down (__kvm_pgtable_visit).
-  else w.step = w.spare != NO_TABLE ? Step.Walk : Step.Done;
+  else {
+    w.reloads = w.spare != NO_TABLE;
+    w.step = w.reloads ? Step.Walk : Step.Done;
+  }
   w.spare = NO_TABLE;
 }
 

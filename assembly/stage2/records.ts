@@ -160,6 +160,8 @@ export class Walker {
   fresh: u64;
   spare: u64;
   child: u64;
+  /** The entry that the walker has made a table is read again before it goes down. */
+  reloads: bool;
   /** A table that is freed when all CPUs have answered. */
   unlinked: u64;
   unlinkedHeight: u32;

@@ -149,3 +149,17 @@ describe.each(['x86-64', 'arm64'])('on %s', (arch) => {
     });
   });
 });
+
+describe("guests' stage-2 faults", () => {
+  // vm_create has 2 operands, s2_fault 5 (two further rows), s2_wp and s2_age 3 (one).
+  const guest = { vm_create: 1, vm_destroy: 1, vcpu_load: 3 };
+  it.each([
+    ['s2-populate', {}, { s2_fault: 3, operands: 6, phase_begin: 1, phase_end: 1 }],
+    ['s2-same-page', {}, { s2_fault: 3, operands: 6, phase_begin: 1, phase_end: 1 }],
+    ['s2-dirty-log', { iterations: 2 }, { s2_fault: 9, s2_wp: 2, operands: 20, phase_begin: 5, phase_end: 5 }],
+    ['s2-collapse', {}, { s2_fault: 6, s2_wp: 1, operands: 13, phase_begin: 3, phase_end: 3 }],
+    ['s2-mkold', {}, { s2_fault: 6, s2_age: 1, operands: 13, phase_begin: 3, phase_end: 3 }],
+  ])('%s %o: a row for each of three vCPUs and phase', async (name, params, rows) => {
+    expect(await kindsOf(name, { cpus: 4, vcpus: 3, ...params })).toEqual({ ...guest, ...rows });
+  });
+});
