@@ -60,7 +60,7 @@ const pool = z.strictObject({
 
 export const publishedSchema = z
   .strictObject({
-    row: key(text, 'the acceptance row that it belongs to, such as T1'),
+    row: key(text, 'the row of numbers that it belongs to, such as T1'),
     case: key(text.optional(), 'what is measured; "line column, table" of `at` when not given'),
     at: key(z.strictObject({ table: text, line: text, column: text }).optional(), 'its place in a table of the report'),
     source: key(text.optional(), 'where it was published'),
