@@ -326,7 +326,6 @@ export class Lane {
   /** PageRule[ruleCount]. */
   rules: usize;
   ruleCount: u32;
-  ruleRoom: u32;
 
   // Memory
   dataPolicy: Policy;
@@ -384,13 +383,11 @@ export class Lane {
   textNode: u32;
   texts: usize;
   textCount: u32;
-  textRoom: u32;
 
   // Captured memory
   /** MemoryRange[rangeCount]. */
   ranges: usize;
   rangeCount: u32;
-  rangeRoom: u32;
   /** Captured frames whose home is the node that touched them first. */
   firstTouched: PageMap | null;
 

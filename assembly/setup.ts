@@ -7,7 +7,7 @@ import { LINE_CACHE } from './cache/hierarchy';
 import { addRange } from './memory/home';
 import { cachesOf, planCaches } from './cache/plan';
 import { Cache, Format, HostTree, Lane, Level, Mapping, MAX_SIZES, PageRule, PageSize, Policy } from './layout';
-import { allocate } from './memory/arena';
+import { allocate, withRoom } from './memory/arena';
 import { initFrames } from './memory/frames';
 import { newTablePool } from './memory/tables';
 import { armHasBlocks } from './paging/descriptor';
@@ -28,9 +28,6 @@ import {
   STAGE1_CACHES,
   STAGE2_CACHES,
 } from './tlb/walkcache';
-
-/** Page rules that there is room for at first. */
-const FIRST_RULES: u32 = 16;
 
 /** A new machine of `cpus` CPUs, all on node 0, and `nodes` nodes, all at latency 0. */
 export function createLane(cpus: u32, nodes: u32): Lane {
@@ -133,12 +130,7 @@ export function setPageSizes(lane: Lane, defaultSize: u32, usedSizes: u32): void
 
 /** Pages of the given size number in [from, last]; rules are asked in the order in which they were added. */
 export function addPageRule(lane: Lane, from: u64, last: u64, size: u32): void {
-  if (lane.ruleCount == lane.ruleRoom) {
-    const old = lane.rules;
-    lane.ruleRoom = lane.ruleRoom ? lane.ruleRoom * 2 : FIRST_RULES;
-    lane.rules = allocate(lane.ruleRoom * offsetof<PageRule>());
-    memory.copy(lane.rules, old, lane.ruleCount * offsetof<PageRule>());
-  }
+  lane.rules = withRoom(lane.rules, lane.ruleCount, offsetof<PageRule>());
   const rule = changetype<PageRule>(lane.rules + lane.ruleCount++ * offsetof<PageRule>());
   rule.from = from;
   rule.last = last;

@@ -23,3 +23,17 @@ export function allocate(bytes: usize, alignment: usize = 64): usize {
   top = end;
   return block;
 }
+
+/** Items that a list has room for at first. */
+const FIRST_ITEMS: u32 = 8;
+
+/**
+ * A list of `count` items with room for one more: the same one, or where it is full (which its count tells: 8, 16, 32, ...) a copy of twice the
+ * room. Lists begin as 0.
+ */
+export function withRoom(list: usize, count: u32, itemBytes: usize): usize {
+  if (count ? count < FIRST_ITEMS || (count & (count - 1)) != 0 : list != 0) return list;
+  const wider = allocate(max(count * 2, FIRST_ITEMS) * itemBytes);
+  memory.copy(wider, list, count * itemBytes);
+  return wider;
+}

@@ -1,23 +1,16 @@
 // The home node of a line (docs/caches.md, Home).
 
 import { CAPTURED, Lane, LOCAL, MemoryRange, PageMap, Policy } from '../layout';
-import { allocate } from './arena';
+import { withRoom } from './arena';
 import { addWord, findWord, newPageMap } from './pagemap';
 import { NODE_OF } from './tables';
 
-/** Ranges that there is room for at first. */
-const FIRST_RANGES: u32 = 8;
 /** The physical address in a line's key. */
 export const ADDRESS: u64 = ((<u64>1) << 52) - 64;
 
 /** Adds a range of captured addresses. */
 export function addRange(lane: Lane, from: u64, last: u64, policy: Policy, node: u32): void {
-  if (lane.rangeCount == lane.rangeRoom) {
-    const old = lane.ranges;
-    lane.rangeRoom = lane.rangeRoom ? lane.rangeRoom * 2 : FIRST_RANGES;
-    lane.ranges = allocate(lane.rangeRoom * offsetof<MemoryRange>());
-    memory.copy(lane.ranges, old, lane.rangeCount * offsetof<MemoryRange>());
-  }
+  lane.ranges = withRoom(lane.ranges, lane.rangeCount, offsetof<MemoryRange>());
   const range = RANGE(lane, lane.rangeCount++);
   range.from = from;
   range.last = last;

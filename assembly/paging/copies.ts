@@ -4,7 +4,7 @@
 // compared without their bytes.
 
 import { Lane } from '../layout';
-import { allocate } from '../memory/arena';
+import { allocate, withRoom } from '../memory/arena';
 
 /** One stretch. */
 @unmanaged
@@ -31,13 +31,6 @@ export class PatchedLine {
   tokens: usize;
 }
 
-/** Places to begin with; the table doubles when it is full. */
-const FIRST: u32 = 16;
-
-export function initCopies(lane: Lane): void {
-  lane.copies = allocate(FIRST * sizeof<usize>());
-}
-
 // @ts-ignore: decorator
 @inline
 export function COPY(lane: Lane, i: u32): Copy {
@@ -61,11 +54,7 @@ export function addCopy(lane: Lane, from: u64, bytes: u64, home: u32): Copy {
 /** A place behind the last; those before stay where they are. */
 function newCopy(lane: Lane): void {
   const i = lane.copyCount++;
-  if (i >= FIRST && !(i & (i - 1))) {
-    const wider = allocate(i * 2 * sizeof<usize>());
-    memory.copy(wider, lane.copies, i * sizeof<usize>());
-    lane.copies = wider;
-  }
+  lane.copies = withRoom(lane.copies, i, sizeof<usize>());
   const copy = changetype<Copy>(allocate(offsetof<Copy>(), 8));
   copy.frames = allocate(lane.views * 8);
   store<usize>(lane.copies + i * sizeof<usize>(), changetype<usize>(copy));

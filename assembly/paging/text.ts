@@ -1,20 +1,12 @@
 // Which virtual addresses are text: the named regions of kernel text and read-only data.
 
 import { Lane, TextRange } from '../layout';
-import { allocate } from '../memory/arena';
+import { withRoom } from '../memory/arena';
 import { addWord, findWord } from '../memory/pagemap';
-
-/** Ranges that there is room for at first. */
-const FIRST_RANGES: u32 = 8;
 
 /** Adds the addresses [from, last]. */
 export function addText(lane: Lane, from: u64, last: u64): void {
-  if (lane.textCount == lane.textRoom) {
-    const old = lane.texts;
-    lane.textRoom = lane.textRoom ? lane.textRoom * 2 : FIRST_RANGES;
-    lane.texts = allocate(lane.textRoom * offsetof<TextRange>());
-    memory.copy(lane.texts, old, lane.textCount * offsetof<TextRange>());
-  }
+  lane.texts = withRoom(lane.texts, lane.textCount, offsetof<TextRange>());
   const range = changetype<TextRange>(lane.texts + lane.textCount++ * offsetof<TextRange>());
   range.from = from;
   range.last = last;

@@ -319,12 +319,17 @@ function runGroups(filter: Filter, columns: BatchColumns, row: u32, to: u32): u3
   }
   memory.copy(changetype<usize>(cpu) + RECENT, WINDOW, 2 * SIDE_BYTES);
   filter.lookCount = <u32>(at - filter.looks) / LOOK_BYTES;
+  countRows(cpu, row - first, fetches, stores, insnSums);
+  return row;
+}
+
+/** Counts rows of groups: how many, which of them are fetches and stores, and their instructions in four sums. */
+export function countRows(cpu: FilterCpu, rows: u32, fetches: u64, stores: u64, insnSums: v128): void {
   cpu.fetches += fetches;
   cpu.stores += stores;
-  cpu.loads += <u64>(row - first) - fetches - stores;
+  cpu.loads += <u64>rows - fetches - stores;
   cpu.insns += <u64>i32x4.extract_lane(insnSums, 0) + <u64>i32x4.extract_lane(insnSums, 1);
   cpu.insns += <u64>i32x4.extract_lane(insnSums, 2) + <u64>i32x4.extract_lane(insnSums, 3);
-  return row;
 }
 
 /** Widens the mask of a group's fetches to SIDES. */

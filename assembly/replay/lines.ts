@@ -9,6 +9,7 @@ import { KIND_BYTES, LINE_SLOTS, NO_LINE } from '../cache/slots';
 import { BatchColumns, FETCH, LOAD, PA_UNKNOWN, STORE, Lane } from '../layout';
 import { onlyLane, passAlone } from './alone';
 import {
+  countRows,
   CPU_BYTES,
   Filter,
   FILTER_CPU,
@@ -134,11 +135,7 @@ function countGroups(filter: Filter, columns: BatchColumns, cpu: FilterCpu, numb
       insnSums = i32x4.add(insnSums, i32x4.extadd_pairwise_i16x8_u(i16x8.extadd_pairwise_i8x16_u(counted)));
     }
   }
-  cpu.fetches += fetches;
-  cpu.stores += stores;
-  cpu.loads += <u64>(row - first) - fetches - stores;
-  cpu.insns += <u64>i32x4.extract_lane(insnSums, 0) + <u64>i32x4.extract_lane(insnSums, 1);
-  cpu.insns += <u64>i32x4.extract_lane(insnSums, 2) + <u64>i32x4.extract_lane(insnSums, 3);
+  countRows(cpu, row - first, fetches, stores, insnSums);
   return row;
 }
 

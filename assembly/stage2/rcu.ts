@@ -6,7 +6,7 @@ import { allocate } from '../memory/arena';
 import { ADD, Stat } from '../stats';
 import { BLOCK, COST } from '../tlb/maintenance';
 import { pass } from './lock';
-import { Deferred, Guest, Sim, Walker, WALKER } from './records';
+import { Deferred, Sim, Walker, WALKER } from './records';
 import { freeTree, unlinkTree } from './tables';
 
 /** call_rcu for a detached subtree that the walker has unlinked. */

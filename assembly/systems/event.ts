@@ -1,12 +1,11 @@
 // The door of the systems: set-up, and one event at a time.
 
-import { Check, Cost, Lane, NODE_OF_CPU, Part, System } from '../layout';
+import { Check, Cost, Format, Lane, NODE_OF_CPU, Part, System } from '../layout';
 import { importRoot, storeEntry } from '../paging/captured';
 import { ADD, Stat } from '../stats';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { allocate } from '../memory/arena';
 import { initSpaces } from '../paging/space';
-import { initCopies } from '../paging/copies';
 import { hypEvent } from '../hyp/events';
 import { armEvent } from './arm64';
 import { newShadows } from '../tlb/shadow';
@@ -34,7 +33,6 @@ export function setSystem(lane: Lane, system: System, replicate: bool, options: 
   if (checks) lane.shadows = changetype<usize>(newShadows());
   lane.costs = allocate(Cost.Count * 4);
   lane.kernel = changetype<usize>(newKernel(lane, system, options, faults));
-  initCopies(lane);
   initSpaces(lane);
   if (system == System.HostStage2) initHostStage2(lane, options, faults);
   if (system == System.Stage2Faults) newSim(lane);
@@ -80,7 +78,7 @@ export function expandEvent(
   kernel.record = record;
   kernel.cpu = cpu;
   lane.syncStores = 0;
-  if (lane.stage1.format == 0) x86Event(lane, cpu, kind, va, arg, a, b, c);
+  if (lane.stage1.format == Format.X86) x86Event(lane, cpu, kind, va, arg, a, b, c);
   else if (lane.hostTree) hostStage2Event(lane, cpu, kind, va, arg, a, b, c);
   else armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.hyp) hypEvent(lane, cpu, kind, va, arg, a);

@@ -204,7 +204,7 @@ export class Replayer {
     for (let from = 0; from < batch.rows; from += BATCH_ROWS) {
       const rows = sliceBatch(batch, this.source.columns, from, Math.min(batch.rows, from + BATCH_ROWS));
       this.repeat({ batch: rows, first: first + from, firstRecord: this.again!.next }, 0, rows.rows);
-      this.again!.next += recordsIn(rows, rows.rows);
+      this.again!.next += this.recordsIn(rows, rows.rows);
     }
   }
 
@@ -239,7 +239,12 @@ export class Replayer {
     yield* this.replay(chunk, row, rows);
     if (this.again) this.keep(this.again, chunk);
     this.rows += rows;
-    this.records += recordsIn(chunk.batch, rows);
+    this.records += this.recordsIn(chunk.batch, rows);
+  }
+
+  /** Records among the first rows of a batch; looked for only where tables change at records. */
+  private recordsIn(batch: Batch, rows: number): number {
+    return this.changes ? recordsIn(batch, rows) : 0;
   }
 
   /** Puts a batch into the core's buffers. */
@@ -322,7 +327,7 @@ export class Replayer {
     if (passes > 1 && this.open.size > 0) throw this.nested([...this.open.keys()][0], first + row, number);
     if (!this.open.has(number)) {
       const phase = this.beginPhase(number, cpu);
-      const record = chunk.firstRecord + recordsIn(batch, row);
+      const record = chunk.firstRecord + this.recordsIn(batch, row);
       if (passes > 1) this.again = { phase, row: first + row, record, next: record, passes, kept: [], keptBytes: 0 };
       this.beginPass(phase, 0);
     }
@@ -387,7 +392,7 @@ export class Replayer {
     const rows = sliceBatch(batch, names, from, batch.rows);
     // The memory of a batch is used again for a later one.
     for (const name of names) Object.assign(rows, { [name]: rows[name]!.slice() });
-    again.kept.push({ batch: rows, first: first + from, firstRecord: firstRecord + recordsIn(batch, from) });
+    again.kept.push({ batch: rows, first: first + from, firstRecord: firstRecord + this.recordsIn(batch, from) });
   }
 
   private beginPhase(phase: number, cpu: number): Phase {

@@ -2,27 +2,14 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Config, configSchema } from '../../host/config/schema.js';
+import { configSchema } from '../../host/config/schema.js';
 import { type Build } from '../../host/core/instance.js';
 import { type Replayer } from '../../host/replay/replayer.js';
 import { type Scenario, scenario } from '../oracle/arbitrary.js';
 import { Oracle } from '../oracle/oracle.js';
 import { type Row } from '../oracle/types.js';
+import { comparable, type Counts } from './comparable.js';
 import { countersByKey, replayRows } from './replay.js';
-
-type Counts = Record<string, number>;
-
-/** What both must agree on: the oracle counts nothing for a level that is absent, and has the cycles of L2 hits in one sum. */
-function comparable(counters: Counts[], { machine }: Config, core: boolean): Counts[] {
-  const absent = (['l1i', 'l1d', 'l2'] as const).filter((level) => !machine.tlb[level]?.length);
-  return counters.map((all) => {
-    const kept = Object.entries(all).filter(([key, n]) => n !== 0 && !absent.some((l) => key.startsWith(`tlb.${l}.`)));
-    const counts = Object.fromEntries(kept);
-    const l2Cycles = (counts['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
-    if (core && l2Cycles) counts['cycles.walk'] = (counts['cycles.walk'] ?? 0) + l2Cycles;
-    return counts;
-  });
-}
 
 /** The oracle and one lane of the core agree on everything. */
 function agree({ config: document, context, rows }: Scenario, build: Build, batchRows: number): void {

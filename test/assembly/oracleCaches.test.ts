@@ -9,7 +9,8 @@ import { topologyOf } from '../../host/replay/topology.js';
 import { type ColumnName } from '../../traces/batch.js';
 import { type CachesScenario, cachesScenario } from '../oracle/arbitraryCaches.js';
 import { Oracle } from '../oracle/oracle.js';
-import { type Counters, type Row, type TraceContext } from '../oracle/types.js';
+import { type Row, type TraceContext } from '../oracle/types.js';
+import { comparable } from './comparable.js';
 import { countersByKey } from './replay.js';
 import { batchOf } from './rows.js';
 
@@ -76,18 +77,6 @@ function replayCore(scenario: CachesScenario, config: Config, build: Build, batc
     'cool' in action ? core.cool(0, scopes[action.cool]) : core.pollute(0, action.cpu, action.pollute);
   interleave(scenario, run, act);
   return replayer.finish()[0];
-}
-
-/** What both must agree on: the oracle counts nothing for a level that is absent, and has the cycles of L2 TLB hits in one sum. */
-function comparable(counters: Counters[], { machine }: Config, core: boolean): Counters[] {
-  const absent = (['l1i', 'l1d', 'l2'] as const).filter((level) => !machine.tlb[level]?.length);
-  return counters.map((all) => {
-    const kept = Object.entries(all).filter(([key, n]) => n !== 0 && !absent.some((l) => key.startsWith(`tlb.${l}.`)));
-    const counts = Object.fromEntries(kept);
-    const l2Cycles = (counts['tlb.l2.hit'] ?? 0) * machine.latency.l2TlbCycles;
-    if (core && l2Cycles) counts['cycles.walk'] = (counts['cycles.walk'] ?? 0) + l2Cycles;
-    return counts;
-  });
 }
 
 function agree(scenario: CachesScenario, build: Build, batchRows: number): void {

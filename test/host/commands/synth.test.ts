@@ -6,23 +6,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Command } from 'commander';
-import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { register } from '../../../host/commands/synth.js';
 import { packageRoot } from '../../../host/paths.js';
 import { parametersOf, SCENARIOS } from '../../../host/synth/index.js';
 import { inspect } from '../../../traces/info.js';
+import { caughtOutput } from '../output.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodewalk-synth-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-let stdout = '';
-let stderr = '';
-beforeEach(() => {
-  stdout = stderr = '';
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((stdout += String(text)), true));
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((stderr += String(text)), true));
-});
-afterEach(() => vi.restoreAllMocks());
+const output = caughtOutput();
 
 async function run(...args: string[]): Promise<void> {
   const program = new Command('nodewalk').exitOverride();
@@ -36,17 +30,17 @@ describe('synth', () => {
     const trace = join(folder, 'boot.arrow');
     await run('boot', '-o', trace, '--set', 'cpus=3', '--set', 'textBytes=16M', '--compress', 'lz4');
     // boot with its 10 operands in 5 rows, 2 cpu_up, the phase's 2 rows
-    expect(stderr).toMatch(/^nodewalk synth: .*boot.arrow: 9 rows, .*\n$/);
-    expect(stdout).toBe('');
+    expect(output.stderr).toMatch(/^nodewalk synth: .*boot.arrow: 9 rows, .*\n$/);
+    expect(output.stdout).toBe('');
     expect((await inspect(trace)).metadata!.source).toMatchObject({ parameters: { cpus: 3, textBytes: 16 * 2 ** 20 } });
   });
 
   it('lists the scenarios, or all their parameters as JSON', async () => {
     await run('--list');
-    for (const { name, summary } of SCENARIOS) expect(stdout).toMatch(new RegExp(`^${name} +${summary}$`, 'm'));
-    stdout = '';
+    for (const { name, summary } of SCENARIOS) expect(output.stdout).toMatch(new RegExp(`^${name} +${summary}$`, 'm'));
+    output.stdout = '';
     await run('--list', '--json');
-    const list = JSON.parse(stdout) as { name: string; parameters: { properties: object } }[];
+    const list = JSON.parse(output.stdout) as { name: string; parameters: { properties: object } }[];
     expect(list.map(({ name }) => name)).toEqual(SCENARIOS.map(({ name }) => name));
     expect(list[1].parameters.properties).toHaveProperty('processes.default', 100);
   });
@@ -55,8 +49,9 @@ describe('synth', () => {
     '%s --help shows every parameter with its meaning, and examples',
     async (name, scenario) => {
       await expect(run(name, '--help')).rejects.toMatchObject({ exitCode: 0 });
-      for (const [parameter] of parametersOf(scenario)) expect(stdout).toMatch(new RegExp(`^${parameter} .*\\S$`, 'm'));
-      for (const example of scenario.examples) expect(stdout).toContain(example);
+      for (const [parameter] of parametersOf(scenario))
+        expect(output.stdout).toMatch(new RegExp(`^${parameter} .*\\S$`, 'm'));
+      for (const example of scenario.examples) expect(output.stdout).toContain(example);
     },
   );
 

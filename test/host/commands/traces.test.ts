@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { register as registerConvert } from '../../../host/commands/convert.js';
 import { register as registerInfo } from '../../../host/commands/info.js';
+import { caughtOutput } from '../output.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodewalk-commands-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -14,14 +15,7 @@ const input = join(folder, 'lackey.txt');
 const trace = join(folder, 'trace.arrow');
 writeFileSync(input, 'I  00001000,2\n M 00002000,4\n');
 
-let stdout = '';
-let stderr = '';
-beforeEach(() => {
-  stdout = stderr = '';
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((stdout += String(text)), true));
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((stderr += String(text)), true));
-});
-afterEach(() => vi.restoreAllMocks());
+const output = caughtOutput();
 
 async function run(...args: string[]): Promise<void> {
   const program = new Command('nodewalk').exitOverride();
@@ -33,8 +27,8 @@ async function run(...args: string[]): Promise<void> {
 describe('convert', () => {
   it('says on stderr what it wrote, and nothing on stdout', async () => {
     await run('convert', input, '-o', trace);
-    expect(stderr).toMatch(/^nodewalk convert: .*trace.arrow: 3 rows, .* from lackey\n$/);
-    expect(stdout).toBe('');
+    expect(output.stderr).toMatch(/^nodewalk convert: .*trace.arrow: 3 rows, .* from lackey\n$/);
+    expect(output.stdout).toBe('');
   });
 
   it('takes metadata from a file or a known machine', async () => {
@@ -42,11 +36,11 @@ describe('convert', () => {
     writeFileSync(meta, 'cpuNode: [1]\nnotes: [from a file]\n');
     await run('convert', input, '-o', trace, '--meta', meta);
     await run('info', trace, '--json');
-    expect(JSON.parse(stdout).metadata).toMatchObject({ cpuNode: [1], notes: ['from a file'] });
-    stdout = '';
+    expect(JSON.parse(output.stdout).metadata).toMatchObject({ cpuNode: [1], notes: ['from a file'] });
+    output.stdout = '';
     await run('convert', input, '-o', trace, '--meta', 'qemu-arm64-2node');
     await run('info', trace, '--json');
-    expect(JSON.parse(stdout).metadata).toMatchObject({ arch: 'arm64', cpuNode: [0, 0, 1, 1] });
+    expect(JSON.parse(output.stdout).metadata).toMatchObject({ arch: 'arm64', cpuNode: [0, 0, 1, 1] });
   });
 
   it.each([
@@ -63,11 +57,11 @@ describe('info', () => {
   it('prints tables, or JSON', async () => {
     await run('convert', input, '-o', trace);
     await run('info', trace);
-    expect(stdout).toMatch(/records +3\n/);
-    expect(stdout).toMatch(/fetch +1 +33\.3%/);
-    stdout = '';
+    expect(output.stdout).toMatch(/records +3\n/);
+    expect(output.stdout).toMatch(/fetch +1 +33\.3%/);
+    output.stdout = '';
     await run('info', trace, '--json');
-    expect(JSON.parse(stdout)).toMatchObject({
+    expect(JSON.parse(output.stdout)).toMatchObject({
       records: 3,
       mix: { fetch: 1, load: 1, store: 1 },
       metadata: { version: 1 },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { expand, parseExperiment, variedKeys, withSets, withTraces } from '../../../host/config/experiment.js';
 
-const file = '/work/experiment.yaml';
+const file = '/experiments/experiment.yaml';
 const parse = (doc: object) => parseExperiment(doc, file);
 const ways = 'machine.tlb.l2.ways';
 const nodes = 'machine.nodes';
@@ -83,7 +83,7 @@ describe('traces', () => {
       ['a', '/full/x.arrow'],
       ['fork', ''],
       ['b', '/full/y.arrow'],
-      ['c', '/work/c.arrow'],
+      ['c', '/experiments/c.arrow'],
     ]);
     expect(() => withTraces(experiment, ['1', '2', '3', '4'])).toThrow(/at most 3, for a, b, c, found 4 files/);
   });
@@ -92,7 +92,7 @@ describe('traces', () => {
     const replay = { mapping: 'tables', tables: '{trace}' };
     const experiment = parse({ traces: ['a.arrow', 'samples/k.arrow'], config: { replay } });
     const tables = expand(experiment).map(({ config }) => config.replay.tables);
-    expect(tables).toEqual(['/work/a', expect.stringMatching(/traces\/samples\/k$/)]);
+    expect(tables).toEqual(['/experiments/a', expect.stringMatching(/traces\/samples\/k$/)]);
     const [{ config }] = expand(withTraces(experiment, ['/full/x.arrow']));
     expect(config.replay.tables).toBe(join('/full', 'x'));
   });

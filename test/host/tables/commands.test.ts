@@ -3,24 +3,18 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import * as explain from '../../../host/commands/explain.js';
 import * as translate from '../../../host/commands/translate.js';
 import { ARM_CPU, ARM_ENTRIES, writeImage, X86_CPU, X86_ENTRIES } from './handmade.js';
+import { caughtOutput } from '../output.js';
 
 const x86 = writeImage('x86-64', { 0: X86_CPU }, X86_ENTRIES);
 const arm = writeImage('arm64', { 0: ARM_CPU, 1: ARM_CPU }, ARM_ENTRIES);
 const input = join(x86, 'input.csv');
 afterAll(() => [x86, arm].forEach((folder) => rmSync(folder, { recursive: true })));
 
-let stdout = '';
-let stderr = '';
-beforeEach(() => {
-  stdout = stderr = '';
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((stdout += String(text)), true));
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((stderr += String(text)), true));
-});
-afterEach(() => vi.restoreAllMocks());
+const output = caughtOutput();
 
 async function run(...args: string[]): Promise<void> {
   const program = new Command('nodewalk').exitOverride();
@@ -32,7 +26,7 @@ async function run(...args: string[]): Promise<void> {
 describe('translate', () => {
   it('answers addresses in their order, with the columns of the contract', async () => {
     await run('translate', x86, '--va', '0x3abc', '0x5000', '0x1000000000000', '4096');
-    expect(stdout).toBe(
+    expect(output.stdout).toBe(
       [
         'context,va,status,pa,level,pageBytes',
         'cr3_cpu0,0x3abc,ok,0x13abc,1,0x1000',
@@ -48,7 +42,7 @@ describe('translate', () => {
     await run('translate', arm, '--input', input, '--root', 's2_host', '--long');
     // The stage-2 page of VA 0x123 is IPA 0x30000; both stages let EL0 and EL1 read and write and stage 1 lets both execute,
     // but EL1 executes nothing that EL0 can write.
-    expect(stdout).toBe(
+    expect(output.stdout).toBe(
       [
         'context,va,status,pa,level,pageBytes,permissions,s2Level,s2PageBytes,entry',
         'ttbr0_cpu0,0x123,ok,0x50123,3,0x1000,user rwx kernel rw-,3,0x1000,0x30443',
@@ -61,12 +55,12 @@ describe('translate', () => {
   it('checks accesses when asked, and reads with --mode alone', async () => {
     await run('translate', x86, '--va', '0x2000', '--mode', 'user');
     await run('translate', x86, '--va', '0x4000', '--access', 'w', '--maxphyaddr', '40');
-    expect(stdout.match(/permission|reserved/g)).toEqual(['permission', 'reserved']);
+    expect(output.stdout.match(/permission|reserved/g)).toEqual(['permission', 'reserved']);
   });
 
   it('prints JSON with the steps', async () => {
     await run('translate', x86, '--va', '0x3abc', '0x5000', '--json');
-    const [first, second] = JSON.parse(stdout) as { steps: object[] }[];
+    const [first, second] = JSON.parse(output.stdout) as { steps: object[] }[];
     expect(first).toMatchObject({ context: 'cr3_cpu0', va: '0x3abc', status: 'ok', pa: '0x13abc', s2Level: null });
     expect(first.steps).toHaveLength(4);
     expect(first.steps[3]).toEqual({ stage: 1, level: 1, tablePa: '0x4000', entryPa: '0x4018', entry: '0x13001' });
@@ -76,7 +70,7 @@ describe('translate', () => {
   it('prints nothing when a table is missing for one of the addresses', async () => {
     const error = await run('translate', arm, '--root', 'ttbr0_cpu0', '--va', '0x123', '0x600000').catch((e) => e);
     expect(error).toMatchObject({ exitCode: 1, message: expect.stringMatching(/stage-1 table at PA 0x60000/) });
-    expect(stdout).toBe('');
+    expect(output.stdout).toBe('');
   });
 
   it.each([
@@ -100,7 +94,7 @@ describe('translate', () => {
     writeFileSync(input, csv);
     const error = await run('translate', arm, '--input', input).catch((e: unknown) => e);
     expect(error).toMatchObject({ exitCode: 1, message: expect.stringMatching(message) });
-    expect(stdout).toBe('');
+    expect(output.stdout).toBe('');
   });
 
   it.each([
@@ -110,7 +104,7 @@ describe('translate', () => {
     ['--va', '0x0', '--input', input],
   ])('commander refuses %s %s %s %s', async (...args) => {
     await expect(run('translate', x86, ...args.filter((arg) => arg !== undefined))).rejects.toThrow(/error: /);
-    expect(stderr).toMatch(/^error: /);
+    expect(output.stderr).toMatch(/^error: /);
   });
 });
 
@@ -118,7 +112,7 @@ describe('explain', () => {
   it('shows every descriptor with its fields, and the fault in the words of the architecture', async () => {
     await run('explain', x86, '--va', '0x1010', '--access', 'w');
     // Indices: 0, 0, 0 and VA bits 20:12 = 1.
-    expect(stdout).toBe(`cr3_cpu0: 0x1010, write by the user
+    expect(output.stdout).toBe(`cr3_cpu0: 0x1010, write by the user
   x86-64, 4 levels, root 0x1000, WP, NXE, SMEP, SMAP
 
 stage 1 level 4: table 0x1000 index 0, entry at 0x1000
@@ -137,14 +131,14 @@ permission at level 1
 
   it('puts stage 2 under the stage-1 step that it serves, and names the IPA that it refuses', async () => {
     await run('explain', arm, '--va', '0x200000', '--root', 'ttbr0_cpu0');
-    expect(stdout).toMatch(
+    expect(output.stdout).toMatch(
       /^stage 1 level 2: table 0x20000 index 1, entry at 0x20008, IPA 0x11008, through stage 2:\n(    stage 2 level [123].*\n      0x.*\n){3}  0x13003: next table at IPA 0x13000\b/m,
     );
-    expect(stdout).toMatch(
+    expect(output.stdout).toMatch(
       /^IPA 0x13000 through stage 2:\n(    stage 2 .*\n      .*\n){2}    stage 2 level 3: table 0x102000 index 19, entry at 0x102098\n      0x0: not valid\n/m,
     );
     // HPFAR_EL2 holds IPA[51:12] from bit 4 on.
-    expect(stdout).toMatch(
+    expect(output.stdout).toMatch(
       /^s2-fault-on-s1-walk at level 3\n  ESR.FSC 0x07: translation fault, level 3\n  ESR.S1PTW 1.*\n  IPA 0x13000, HPFAR_EL2 0x130\n$/m,
     );
   });
@@ -152,14 +146,14 @@ permission at level 1
   it('gives no HPFAR_EL2 for a permission fault of the final IPA', async () => {
     await run('explain', arm, '--va', '0x1000', '--root', 'ttbr0_cpu0', '--access', 'w');
     // FSC: permission 0b0011LL at level 3.
-    expect(stdout).toMatch(
+    expect(output.stdout).toMatch(
       /^permission at level 3\n  ESR.FSC 0x0f: permission fault, level 3\n  ESR.S1PTW 0\n  IPA 0x31000\n$/m,
     );
   });
 
   it('without --root explains through every root that covers the address, equal ones together', async () => {
     await run('explain', arm, '--va', '0x123', '--json');
-    const [only, ...others] = JSON.parse(stdout);
+    const [only, ...others] = JSON.parse(output.stdout);
     expect(others).toEqual([]);
     expect(only).toMatchObject({ roots: ['ttbr0_cpu0', 'ttbr0_cpu1'], status: 'ok', pa: '0x50123', access: null });
     // Three stage-1 descriptors, then the last access.
@@ -174,8 +168,8 @@ permission at level 1
 
   it('says so when no table covers the address', async () => {
     await run('explain', arm, '--va', '0x8000000000');
-    expect(stdout).toMatch(/no table covers the address: nothing is read\n\nfault at level 0\n  ESR.FSC 0x04/);
+    expect(output.stdout).toMatch(/no table covers the address: nothing is read\n\nfault at level 0\n  ESR.FSC 0x04/);
     await run('explain', x86, '--va', '0x1000000000000');
-    expect(stdout).toMatch(/noncanon at level 0\n  general-protection exception/);
+    expect(output.stdout).toMatch(/noncanon at level 0\n  general-protection exception/);
   });
 });
