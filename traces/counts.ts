@@ -9,6 +9,11 @@ export function noRows(): RowCounts {
   return { fetch: 0, load: 0, store: 0, event: 0, insns: 0 };
 }
 
+/** Rows of every kind. */
+export function totalRows({ fetch, load, store, event }: RowCounts): number {
+  return fetch + load + store + event;
+}
+
 /** Adds the rows of a batch. */
 export function countRows({ rows, kind, insns }: Batch, counts: RowCounts): void {
   const byKind = new Float64Array(256);

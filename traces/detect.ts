@@ -4,11 +4,12 @@ import { InputError, UsageError } from './errors.js';
 import { type TraceFormat } from './format.js';
 import { lackey } from './formats/lackey.js';
 import { raw24 } from './formats/raw24.js';
+import { trace } from './formats/trace.js';
 import { type Input } from './input.js';
 import { describe, isArrowFile } from './sniff.js';
 
 /** In the order in which they are tried. */
-export const FORMATS: readonly TraceFormat[] = [lackey, raw24];
+export const FORMATS: readonly TraceFormat[] = [trace, lackey, raw24];
 
 /** The format called `name`. Throws UsageError when there is none. */
 export function formatNamed(name: string): TraceFormat {
@@ -26,7 +27,7 @@ export function detectFormat(input: Input): TraceFormat {
     expected: `one of the formats ${FORMATS.map((f) => f.name).join(', ')}`,
     found: describe(input.head),
     advice: isArrowFile(input.head)
-      ? 'if it has the columns of a trace it is one already, and needs no conversion'
+      ? 'its columns have to be named'
       : '--from names the format if the file is in one of them all the same',
   });
 }

@@ -1,7 +1,7 @@
 // Files on disk: what the system's errors mean for the user, and writing a file so that nobody ever sees half of it.
 
 import { unlinkSync } from 'node:fs';
-import { rename, stat } from 'node:fs/promises';
+import { open, rename, stat } from 'node:fs/promises';
 import { InputError, NodewalkError, UsageError } from './errors.js';
 
 /** Why a file could not be read, as an error for the user; other errors come back as they are. */
@@ -56,4 +56,21 @@ export async function writeWhole<T>(path: string, write: (temporary: string) => 
   } finally {
     process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
   }
+}
+
+/** Writes pieces of bytes, each valid until the next is asked for, to a file that appears whole; returns its bytes. */
+export async function writeBytes(path: string, pieces: AsyncIterable<Uint8Array>): Promise<number> {
+  return writeWhole(path, async (temporary) => {
+    const file = await open(temporary, 'w');
+    let bytes = 0;
+    try {
+      for await (const piece of pieces) {
+        await file.writeFile(piece);
+        bytes += piece.length;
+      }
+    } finally {
+      await file.close();
+    }
+    return bytes;
+  });
 }

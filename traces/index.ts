@@ -9,12 +9,16 @@ export { METADATA_KEY, metadataWith, parseMetadata, parseOverrides, type TraceMe
 export { TraceReader, type RowRange } from './reader.js';
 export { sliceBatch, writeTrace, type WriteOptions, type Written } from './writer.js';
 export { openInput, type Input, type InputDigest } from './input.js';
+export { EXPORTERS, exporterNamed } from './export/index.js';
+export { type ExportOptions, type TraceExporter } from './export/format.js';
+export { mergeByTime } from './merge.js';
+export { Threads } from './threads.js';
 export { type ParseOptions, type Parsed, type TraceFormat } from './format.js';
 export { detectFormat, FORMATS, formatNamed } from './detect.js';
 export { MACHINES } from './machines.js';
 export { convert, type Converted, type ConvertOptions } from './convert.js';
-export { countRows, noRows, type RowCounts } from './counts.js';
+export { countRows, noRows, totalRows, type RowCounts } from './counts.js';
 export { inspect, type PageCounts, type PhaseInfo, type TraceInfo } from './info.js';
 export { readSnapshots, type Snapshot, type SnapshotPage } from './derive/snapshot.js';
 export { readTableStores, TableStores } from './derive/stores.js';
-export { writeWhole } from './files.js';
+export { writeBytes, writeWhole } from './files.js';

@@ -34,8 +34,10 @@ export interface Input {
   chunks: AsyncIterable<Uint8Array>;
   /** Bytes of the file taken so far, for progress. */
   taken(): number;
-  /** Size and SHA-256 of the file as it is; only after all chunks were read. */
-  digest(): InputDigest;
+  /** The path, for a format that seeks in the file, which `why` explains. Throws InputError when it is none or packed. */
+  seekable(why: string): string;
+  /** Size and SHA-256 of the file as it is; reads what was not read yet. */
+  digest(): Promise<InputDigest>;
   /** Stops reading. */
   close(): Promise<void>;
 }
@@ -70,7 +72,20 @@ export async function openInput(path: string): Promise<Input> {
     size: info?.isFile() ? info.size : null,
     chunks: plain.chunks,
     taken: () => bytes,
-    digest: () => ({ name: path === '-' ? '-' : basename(path), bytes, sha256: hash.copy().digest('hex') }),
+    seekable: (why) => {
+      if (path !== '-' && !compression) return path;
+      const found = compression ? `${compression}-compressed data` : 'standard input';
+      throw new InputError({
+        source: path,
+        expected: `a plain file (${why})`,
+        found,
+        advice: 'save it unpacked first',
+      });
+    },
+    digest: async () => {
+      while (!(await source.next()).done);
+      return { name: path === '-' ? '-' : basename(path), bytes, sha256: hash.copy().digest('hex') };
+    },
     close: async () => {
       await unpacking?.return(undefined);
       await source.return(undefined);

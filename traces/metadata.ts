@@ -51,6 +51,8 @@ const fields = {
   derived: z
     .looseObject({ events: z.record(z.string(), count), userRows: count, explained: count, switchVa: hex.nullable() })
     .nullable(),
+  /** What was done to the trace after it was captured or converted, in order, and the files that came in. */
+  history: z.array(z.looseObject({ step: z.string(), input: z.array(inputFile) })),
   filters: z.array(z.string()),
   counts: z.record(z.string(), z.number()),
   notes: z.array(z.string()),
@@ -75,6 +77,7 @@ export function metadataWith(known: Partial<TraceMetadata> = {}): TraceMetadata 
     clock: null,
     constants: {},
     derived: null,
+    history: [],
     filters: [],
     counts: {},
     notes: [],

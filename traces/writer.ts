@@ -27,7 +27,7 @@ export async function writeTrace(
   path: string,
   columns: readonly ColumnName[],
   batches: AsyncIterable<Batch>,
-  metadata: () => TraceMetadata,
+  metadata: () => TraceMetadata | Promise<TraceMetadata>,
   options: WriteOptions = {},
 ): Promise<Written> {
   const written: Written = { rows: 0, bytes: 0 };
@@ -47,7 +47,7 @@ export async function writeTrace(
 async function* encode(
   columns: readonly ColumnName[],
   batches: AsyncIterable<Batch>,
-  metadata: () => TraceMetadata,
+  metadata: () => TraceMetadata | Promise<TraceMetadata>,
   options: WriteOptions,
   written: Written,
 ): AsyncGenerator<Uint8Array> {
@@ -65,7 +65,7 @@ async function* encode(
     encoder.write(toRecordBatch(schema, batch));
     yield take();
   }
-  document.set(METADATA_KEY, JSON.stringify(metadata()));
+  document.set(METADATA_KEY, JSON.stringify(await metadata()));
   encoder.finish();
   yield take();
 }

@@ -5,6 +5,7 @@ import { type Command } from 'commander';
 import { convert } from '../../traces/convert.js';
 import { FORMATS } from '../../traces/detect.js';
 import { UsageError } from '../../traces/errors.js';
+import { EXPORTERS } from '../../traces/export/index.js';
 import { MACHINES } from '../../traces/machines.js';
 import { parseOverrides, type TraceMetadata } from '../../traces/metadata.js';
 import { bytes, number } from '../format.js';
@@ -13,9 +14,26 @@ import { progress, type Progress } from '../progress.js';
 const FORMAT_WIDTH = Math.max(...FORMATS.map((f) => f.name.length));
 const MACHINE_NAMES = Object.keys(MACHINES).join(', ');
 
+/** The options of formats, for --set. */
+function optionLines(formats: readonly { name: string; options?: Readonly<Record<string, string>> }[]): string {
+  return formats
+    .flatMap(({ name, options = {} }) =>
+      Object.entries(options).map(([key, text]) => `  ${name} --set ${key}: ${text}\n`),
+    )
+    .join('');
+}
+
 const EXAMPLES = `
 Formats:
 ${FORMATS.map((f) => `  ${f.name.padEnd(FORMAT_WIDTH)}  ${f.description}; addresses: ${f.addresses}`).join('\n')}
+${optionLines(FORMATS)}${
+  EXPORTERS.length
+    ? `
+Formats that --to writes:
+${EXPORTERS.map((e) => `  ${e.name.padEnd(FORMAT_WIDTH)}  ${e.description}; without ${e.loses}`).join('\n')}
+${optionLines(EXPORTERS)}`
+    : ''
+}
 Inputs may be packed with gzip, zstd or xz; "-" is standard input. Several inputs of one format become one trace.
 
 --meta names a JSON or YAML file with keys of the trace's metadata (docs/formats.md), or a known machine:
@@ -31,6 +49,8 @@ Examples:
 interface Options {
   output: string;
   from?: string;
+  to?: string;
+  set: Record<string, string>;
   meta?: string;
   compress?: string;
   dropMmio?: boolean;
@@ -44,6 +64,8 @@ export function register(program: Command): void {
     .argument('<inputs...>', 'files in one format, or - for standard input')
     .requiredOption('-o, --output <file>', 'the trace to write')
     .option('--from <format>', `read the inputs as ${FORMATS.map((f) => f.name).join(' or ')} (default: by content)`)
+    .option('--to <format>', 'write another format than a trace: see below')
+    .option('--set <key=value>', 'an option of the format that is read or written; repeat it for more', parseSet, {})
     .option('--meta <file>', 'what the inputs do not say about the machine: a file, or a known machine')
     .option('--compress <method>', 'pack the record batches: lz4 (smaller, slower to read)')
     .option('--drop-mmio', 'leave out accesses to devices, where the format marks them')
@@ -53,7 +75,7 @@ export function register(program: Command): void {
 }
 
 async function run(inputs: string[], options: Options): Promise<void> {
-  const { output, from, dropMmio, derive, compress } = options;
+  const { output, from, to, set, dropMmio, derive, compress } = options;
   if (compress !== undefined && compress !== 'lz4') {
     throw new UsageError(`--compress: unknown method "${compress}"; known is lz4`);
   }
@@ -65,14 +87,31 @@ async function run(inputs: string[], options: Options): Promise<void> {
     bar.update(done);
   };
   try {
-    const written = await convert(inputs, output, { from, meta, compress, dropMmio, derive, onProgress, warn });
+    const written = await convert(inputs, output, {
+      from,
+      to,
+      set,
+      meta,
+      compress,
+      dropMmio,
+      derive,
+      onProgress,
+      warn,
+    });
     bar?.stop();
     process.stderr.write(
-      `nodewalk convert: ${output}: ${number(written.rows)} rows, ${bytes(written.bytes)}, from ${written.format}\n`,
+      `nodewalk convert: ${output}: ${number(written.rows)} rows, ${bytes(written.bytes)}, from ${written.format}${to ? ` to ${to}` : ''}\n`,
     );
   } finally {
     bar?.stop();
   }
+}
+
+/** One more key=value. */
+function parseSet(text: string, before: Record<string, string>): Record<string, string> {
+  const equals = text.indexOf('=');
+  if (equals < 1) throw new UsageError(`--set ${text}: expected key=value`);
+  return { ...before, [text.slice(0, equals)]: text.slice(equals + 1) };
 }
 
 /** A known machine by name, else a file. */

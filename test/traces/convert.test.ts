@@ -1,6 +1,6 @@
 // Conversion as a whole: formats found out, inputs joined, metadata merged, nothing half-written.
 
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { convert } from '../../traces/convert.js';
 import { InputError, NodewalkError, UsageError } from '../../traces/errors.js';
@@ -63,17 +63,32 @@ describe('convert', () => {
     );
     writeFileSync(path('other'), 'hello\n');
     await expect(convert([path('other')], path('x.arrow'))).rejects.toThrow(
-      /expected one of the formats lackey, raw24, found text that starts with "hello"/,
+      /expected one of the formats .*lackey, raw24.*, found text that starts with "hello"/,
     );
-    await expect(convert([path('other')], path('x.arrow'), { from: 'din' })).rejects.toThrow(UsageError);
+    await expect(convert([path('other')], path('x.arrow'), { from: 'nothing' })).rejects.toThrow(UsageError);
     expect(existsSync(path('x.arrow'))).toBe(false);
   });
 
-  it('says that a trace needs no conversion', async () => {
-    await convert([RAW24], path('done.arrow'));
-    await expect(convert([path('done.arrow')], path('x.arrow'))).rejects.toThrow(
-      /found a file of kind Arrow; .*is one already/,
-    );
+  it('copies a trace, whose source stays and whose history grows', async () => {
+    const first = await convert([RAW24], path('first.arrow'));
+    const { metadata, format } = await convert([path('first.arrow')], path('second.arrow'));
+    expect(format).toBe('trace');
+    expect(await rowsOf(path('second.arrow'))).toEqual(await rowsOf(path('first.arrow')));
+    const history = [
+      { step: 'convert', input: [{ name: 'first.arrow', bytes: first.bytes, sha256: expect.any(String) }] },
+    ];
+    expect(metadata).toEqual({ ...first.metadata, history });
+  });
+
+  it('refuses options that the format has not, and outputs of an unknown format', async () => {
+    const input = lackeyFile('options');
+    await expect(convert([input], path('x.arrow'), { set: { unit: 'pfn' } })).rejects.toThrow(/--set unit: unknown/);
+    await expect(convert([input], path('x'), { to: 'nothing' })).rejects.toThrow(/--to: unknown format "nothing"/);
+  });
+
+  it('says which files a folder would need', async () => {
+    mkdirSync(path('folder'));
+    await expect(convert([path('folder')], path('x.arrow'))).rejects.toThrow(/folder: expected a file.*found a folder/);
   });
 
   it('leaves the old file and no temporary one when the input is bad', async () => {

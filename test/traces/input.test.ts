@@ -26,7 +26,7 @@ async function read(bytes: Uint8Array): Promise<Buffer> {
   for await (const chunk of input.chunks) chunks.push(chunk);
   await input.close();
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  expect(input.digest()).toEqual({ name: 'input', bytes: bytes.length, sha256 });
+  expect(await input.digest()).toEqual({ name: 'input', bytes: bytes.length, sha256 });
   expect(input.taken()).toBe(bytes.length);
   return Buffer.concat(chunks);
 }

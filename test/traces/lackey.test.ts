@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { InputError } from '../../traces/errors.js';
 import { lackey } from '../../traces/formats/lackey.js';
 import { type Input } from '../../traces/input.js';
-import { plainRows, type Row } from './support.js';
+import { OPTIONS, plainRows, type Row } from './support.js';
 
 /** An input of these bytes, in chunks of `chunkBytes`. */
 function inputOf(text: string, chunkBytes = 7): Input {
@@ -17,7 +17,7 @@ function inputOf(text: string, chunkBytes = 7): Input {
 }
 
 async function parse(text: string, chunkBytes?: number): Promise<Row[]> {
-  const { batches, columns } = await lackey.parse(inputOf(text, chunkBytes), { meta: {}, warn() {} });
+  const { batches, columns } = await lackey.parse(inputOf(text, chunkBytes), OPTIONS);
   const rows: Row[] = [];
   for await (const batch of batches) rows.push(...plainRows(batch, columns));
   return rows;

@@ -6,14 +6,19 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { type Batch, type ColumnName } from '../../traces/batch.js';
+import { type ParseOptions } from '../../traces/format.js';
 import { TraceReader, type RowRange } from '../../traces/reader.js';
 import { columnOf } from '../../traces/schema.js';
+import { Threads } from '../../traces/threads.js';
 
 /** The value of every column in one row. */
 export type Row = Partial<Record<ColumnName, number | bigint>>;
 
 export const FIXTURES = fileURLToPath(new URL('../fixtures/traces/', import.meta.url));
 export const CAPTURES = fileURLToPath(new URL('../../../shared/data/', import.meta.url));
+
+/** What a format is given when the user says nothing. */
+export const OPTIONS: ParseOptions = { meta: {}, set: {}, threads: new Threads(null), warn() {} };
 
 /** A function that makes paths in a folder which is removed after the tests of the file. */
 export function scratch(): (name: string) => string {

@@ -1,0 +1,13 @@
+// The formats that convert writes besides its own trace.
+
+import { UsageError } from '../errors.js';
+import { type TraceExporter } from './format.js';
+
+export const EXPORTERS: readonly TraceExporter[] = [];
+
+/** The exporter called `name`. Throws UsageError when there is none. */
+export function exporterNamed(name: string): TraceExporter {
+  const exporter = EXPORTERS.find((e) => e.name === name);
+  if (exporter) return exporter;
+  throw new UsageError(`--to: unknown format "${name}"; known are ${EXPORTERS.map((e) => e.name).join(', ')}`);
+}
