@@ -165,7 +165,7 @@ export class Hypervisor {
       const old = stage2.before.find(({ from, bytes }) => from <= leaf.from && leaf.from < from + bytes);
       const faultClass = (leaf.high & STATE_HIGH) === 0 ? classOf(leaf, old) : null;
       if (faultClass !== null) faults.push([leaf, faultClass]);
-      else if (!old) this.counts.mappedByHypercalls++;
+      else if (!old || old.pa < 0) this.counts.mappedByHypercalls++;
     }
     if (entered && faults.length === 1) {
       const [[{ from, bytes }, faultClass]] = faults;
@@ -181,8 +181,12 @@ function classOf(leaf: Leaf, old: Leaf | undefined): number | null {
   if (!old) return TRANSLATION;
   if (old.pa !== leaf.pa || old.bytes !== leaf.bytes) return null;
   if ((old.low & ACCESS_FLAG) < (leaf.low & ACCESS_FLAG)) return ACCESS;
-  const differs = ((old.low ^ leaf.low) & PERMISSIONS_LOW) | ((old.high ^ leaf.high) & PERMISSIONS_HIGH);
-  return differs === 0 ? null : PERMISSION;
+  return grants(leaf, old) && !grants(old, leaf) ? PERMISSION : null;
+}
+
+/** Whether a leaf allows what another does not: a bit of S2AP, or what XN denies. */
+function grants(leaf: Leaf, other: Leaf): boolean {
+  return (leaf.low & ~other.low & PERMISSIONS_LOW) !== 0 || (other.high & ~leaf.high & PERMISSIONS_HIGH) !== 0;
 }
 
 interface Tables {
