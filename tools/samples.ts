@@ -1,7 +1,7 @@
 // Cuts the sample traces in traces/samples out of the full captures:
 //   npm run build && node dist/tools/samples.js CAPTURES [OUTPUT]
-// CAPTURES is the folder with x86_4l_nokaslr/, arm64_4k_nozva/ (each trace.bin.xz, registers.json, stats.json) and
-// lackey-sqlite.txt.zst; OUTPUT is traces/samples unless named. The same captures give the same bytes.
+// CAPTURES is the folder with x86_4l_nokaslr/, arm64_4k_nozva/, arm64_4k_pkvm_trace/ (each trace.bin.xz, registers.json,
+// stats.json, the last with its tables and stores) and lackey-sqlite.txt.zst; OUTPUT is traces/samples unless named. The same captures give the same bytes.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -23,22 +23,34 @@ interface Sample {
   /** What stays, found in the whole trace, and how that is said in the metadata. */
   keep(reader: TraceReader): Promise<Range[]>;
   filter: string;
+  /** With the events that the capture's own stores tell. */
+  derive?: boolean;
 }
 
 /** Phases kept whole: fork once, mount, signal. Of the others only the start: open and close, touched mappings. */
 const WHOLE = [0x11, 0x17, 0x18];
 const CUT = [0x14, 0x16];
 const CUT_ROWS = 60_000;
+/** Under a hypervisor: first touch, create VM. */
+const HOST_CUT = [0x19, 0x1a];
+const HOST_ROWS = 100_000;
 const PROGRAM_ROWS = 1_000_000;
 
 const kernel = {
-  keep: keepPhases,
+  keep: (reader: TraceReader) => keepPhases(reader, WHOLE, CUT, CUT_ROWS),
   filter: `kept the phases fork/1, mount procfs and signal, and the first ${CUT_ROWS} rows of mmap+munmap, touched, and open+close`,
 };
 
 const SAMPLES: readonly Sample[] = [
   { name: 'x86-64-kernel', input: 'x86_4l_nokaslr/trace.bin.xz', ...kernel },
   { name: 'arm64-kernel', input: 'arm64_4k_nozva/trace.bin.xz', ...kernel },
+  {
+    name: 'arm64-pkvm',
+    input: 'arm64_4k_pkvm_trace/trace.bin.xz',
+    keep: (reader) => keepPhases(reader, [], HOST_CUT, HOST_ROWS),
+    filter: `kept the first ${HOST_ROWS} rows of first touch and create VM`,
+    derive: true,
+  },
   {
     name: 'sqlite',
     input: 'lackey-sqlite.txt.zst',
@@ -48,7 +60,12 @@ const SAMPLES: readonly Sample[] = [
 ];
 
 /** Every chosen phase from its begin row to its end row, without the rows beyond the limit. */
-async function keepPhases(reader: TraceReader): Promise<Range[]> {
+async function keepPhases(
+  reader: TraceReader,
+  whole: readonly number[],
+  cut: readonly number[],
+  limit: number,
+): Promise<Range[]> {
   const ranges: Range[] = [];
   let begin = 0;
   let first = 0;
@@ -58,8 +75,8 @@ async function keepPhases(reader: TraceReader): Promise<Range[]> {
       if (kind[i] !== PHASE_END) continue;
       const end = first + i;
       const type = Number(va[i] >> 4n);
-      if (WHOLE.includes(type)) ranges.push([begin, end + 1]);
-      else if (CUT.includes(type)) ranges.push([begin, Math.min(end, begin + 1 + CUT_ROWS)], [end, end + 1]);
+      if (whole.includes(type)) ranges.push([begin, end + 1]);
+      else if (cut.includes(type)) ranges.push([begin, Math.min(end, begin + 1 + limit)], [end, end + 1]);
     }
     first += rows;
   }
@@ -68,7 +85,7 @@ async function keepPhases(reader: TraceReader): Promise<Range[]> {
 
 async function cut(sample: Sample, captures: string, output: string, folder: string): Promise<void> {
   const whole = join(folder, `${sample.name}.arrow`);
-  await convert([join(captures, sample.input)], whole, { derive: false, warn: say });
+  await convert([join(captures, sample.input)], whole, { derive: sample.derive ?? false, warn: say });
   const reader = await TraceReader.open(whole);
   try {
     const ranges = await sample.keep(reader);

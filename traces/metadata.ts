@@ -49,7 +49,16 @@ const fields = {
   constants: z.record(z.string(), z.number()),
   /** Events that were derived when the capture was converted; user rows, and how many of them its tables explain. */
   derived: z
-    .looseObject({ events: z.record(z.string(), count), userRows: count, explained: count, switchVa: hex.nullable() })
+    .looseObject({
+      events: z.record(z.string(), count),
+      userRows: count,
+      explained: count,
+      switchVa: hex.nullable(),
+      /** Of a host under a hypervisor: its stays at EL2; rows of the host, and how many of them its stage 2 explains. */
+      hypervisor: z
+        .looseObject({ stays: count, mappedByHypercalls: count, hostRows: count, explained: count })
+        .optional(),
+    })
     .nullable(),
   /** What was done to the trace after it was captured or converted, in order, and the files that came in. */
   history: z.array(z.looseObject({ step: z.string(), input: z.array(inputFile) })),

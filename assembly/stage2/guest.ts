@@ -16,6 +16,8 @@ import { addressOf, isLeaf, isPresent } from '../paging/descriptor';
 import { DESCRIPTOR } from '../memory/tables';
 
 const IPA_BITS: u32 = 40;
+/** The host of pKVM under its own stage 2, there from the start; it has as many address bits as the machine, and memory where it is. */
+const HOST: u32 = 0;
 /** Tables that a root may be made of, as a power of two (KVM). */
 const CONCATENATED: u32 = 4;
 const OUTPUT_BITS: u32 = 48;
@@ -43,7 +45,7 @@ export function createGuest(sim: Sim, cpu: u32, vm: u32, ipaBits: u32): Guest {
     guest.stage = newStage(Format.ArmStage2, shift, 0, 0, OUTPUT_BITS, 0);
     sim.guests = guest;
   }
-  const bits = ipaBits ? ipaBits : IPA_BITS;
+  const bits = ipaBits ? ipaBits : vm == HOST ? OUTPUT_BITS : IPA_BITS;
   const stage = guest.stage;
   stage.depth = max((bits - CONCATENATED - 4) / stage.indexBits, 2);
   stage.rootBits = bits - shift - (stage.depth - 1) * stage.indexBits;
@@ -110,8 +112,9 @@ export function primaryAddress(guest: Guest, ipa: u64): u64 {
   return (((page << stage.pageShift) + by) << (64 - OUTPUT_BITS)) >> (64 - OUTPUT_BITS);
 }
 
-/** The kernel moves the memory in [from, last]: 2M as a whole where it is all in it, else pages. */
+/** The kernel moves a guest's memory in [from, last]: 2M as a whole where it is all in it, else pages. */
 export function moveMemory(guest: Guest, from: u64, last: u64): void {
+  if (guest.vm == HOST) return;
   const stage = guest.stage;
   const block = SHIFT_AT(stage, 1);
   const inside = ((<u64>1) << block) - 1;

@@ -19,7 +19,7 @@ import { ANY_SIZE, breakLeaf, disown, fillHost, openHostRoots } from '../paging/
 import { addHostText, findHostLeaf, hostIpa, hostShift, newHostTree, OWN_IPA, TEXT, textAt } from '../paging/hosttree';
 import { PatchedLine } from '../paging/copies';
 import { Stat } from '../stats';
-import { endPool, flushHost, hostFault, hostStores, planHostCaches, recyclePool } from '../tlb/hostwalk';
+import { endPool, flushHost, hostFault, hostStores, hostTrap, planHostCaches, recyclePool } from '../tlb/hostwalk';
 import { Invalidation, invalidateOn } from '../tlb/invalidate';
 import { armEvent } from './arm64';
 import { Event } from './events';
@@ -216,12 +216,12 @@ function exitVm(lane: Lane, cpu: u32): void {
   if (!HAS_OPTION(KERNEL(lane), Option.Vhe)) rootWrites(lane, cpu, 1, false);
 }
 
-/** A fault that the trace shows, with the bytes to map (0: as many as fit); one for permissions only costs. */
+/** A fault that the trace shows, with the bytes to map (0: as many as fit). One for permissions, or for what is mapped by now (-EAGAIN), only costs. */
 function stage2Fault(lane: Lane, cpu: u32, tree: HostTree, address: u64, bytes: u64, faultClass: u64): void {
   const most: u32 = bytes ? 63 - <u32>clz(bytes) : ANY_SIZE;
   const ipa = stated(lane, address);
-  if (faultClass) count(lane, cpu, Stat.MaintenanceTrap, 1, Cost.Stage2Fault);
-  else if (!findHostLeaf(lane, tree, NODE_OF_CPU(lane, cpu), ipa)) hostFault(lane, cpu, tree, ipa, most);
+  if (faultClass || findHostLeaf(lane, tree, NODE_OF_CPU(lane, cpu), ipa)) hostTrap(lane, cpu);
+  else hostFault(lane, cpu, tree, ipa, most);
 }
 
 /** An address that an event states: a captured one where there are such, else one of the lane's own. */

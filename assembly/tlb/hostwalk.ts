@@ -67,8 +67,7 @@ function walkHost(lane: Lane, block: usize, cpu: u32, tree: HostTree, ipa: u64):
 
 /** handle_host_mem_abort: the largest leaf that fits, of at most 2^most bytes, in the tables of this node or of all. Nothing to invalidate: the entry was not valid. */
 export function hostFault(lane: Lane, cpu: u32, tree: HostTree, ipa: u64, most: u32): void {
-  ADD(BLOCK(lane, cpu), Stat.FaultStage2, 1);
-  count(lane, cpu, Stat.MaintenanceTrap, 1, Cost.Stage2Fault);
+  hostTrap(lane, cpu);
   const node = NODE_OF_CPU(lane, cpu);
   if (!fillHost(lane, tree, ipa, node, tree.eager, most)) {
     recyclePool(lane, cpu, tree);
@@ -76,6 +75,12 @@ export function hostFault(lane: Lane, cpu: u32, tree: HostTree, ipa: u64, most: 
   }
   hostStores(lane, cpu, tree);
   barriers(lane, cpu, 0, 1);
+}
+
+/** A fault of the host is taken, whatever comes of it. */
+export function hostTrap(lane: Lane, cpu: u32): void {
+  ADD(BLOCK(lane, cpu), Stat.FaultStage2, 1);
+  count(lane, cpu, Stat.MaintenanceTrap, 1, Cost.Stage2Fault);
 }
 
 /** -ENOMEM: all device memory is unmapped, to be mapped again on its next use. */

@@ -102,6 +102,20 @@ describe('faults of the host', () => {
     expect(faults(['FullTables'])).toBe(3);
   });
 
+  it('that the trace shows count even where the memory is mapped by now, and store nothing then', () => {
+    const host = new HostMachine({ nodes: 1, ranges: [[G, 2n * G - 1n]] });
+    const counted = (bytes: bigint, faultClass: number): number[] => {
+      const stats = ['FaultStage2', 'MaintenanceTrap', 'MaintenanceTable_Store'];
+      const before = stats.map((stat) => host.counter(stat));
+      host.event('Stage2Fault', 0, G, bytes, 0, faultClass);
+      return stats.map((stat, i) => host.counter(stat) - before[i]);
+    };
+    // Two tables and the leaf of 2M; the same again, and a fault for permissions: a trap each.
+    expect(counted(2n * M, 0)).toEqual([1, 1, 3]);
+    expect(counted(2n * M, 0)).toEqual([1, 1, 0]);
+    expect(counted(4n * K, 1)).toEqual([1, 1, 0]);
+  });
+
   it('give up device memory when the pool is used up, once, and lose nothing', () => {
     // Memory is [1G, 2G). The pool: root, two level-1 tables (own tables, captured addresses) and two level-2 tables, for devices of two
     // gigabytes: those of the third make room.

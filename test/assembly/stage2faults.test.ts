@@ -57,6 +57,32 @@ describe('counts of each event', () => {
     expect(machine.violations()).toEqual({});
   });
 
+  it('a host, VM 0, is there from the start with 48 bits of addresses', () => {
+    const machine = new Stage2Machine({ cpus: 1 });
+    const counted = machine.counted(['FaultTranslation', STORES], () =>
+      machine.event('Stage2Fault', 0, 2 ** 47, PAGE, 0),
+    );
+    // A root of one page and three tables: levels 0 to 3.
+    expect(counted).toEqual({ FaultTranslation: 1, [STORES]: 2 * 3 + 2 });
+  });
+
+  it.each([
+    // A guest's page has moved away from its block, which is then mapped page by page; a host's memory is where it is.
+    ['guest', 1, 512],
+    ['host', 0, 1],
+  ])('after a page of it was unmapped a block of a %s', (_, vm, faults) => {
+    const machine = new Stage2Machine({ cpus: 1 });
+    const block = () => machine.event('Stage2Fault', 0, BLOCK, BLOCK, vm, 0, BLOCK);
+    block();
+    machine.event('Stage2Unmap', 0, BLOCK + PAGE, PAGE, vm);
+    machine.run();
+    const again = () => {
+      for (let ipa = BLOCK; ipa < 2 * BLOCK; ipa += PAGE) machine.event('Stage2Fault', 0, ipa, PAGE, vm, 0, BLOCK);
+    };
+    expect(machine.counted(['FaultTranslation'], again)).toEqual({ FaultTranslation: faults });
+    expect(machine.violations()).toEqual({});
+  });
+
   it('a block that was split lazily faults again on its 511 other pages', () => {
     const machine = mapped(BLOCK, BLOCK);
     protect(machine, BLOCK);

@@ -6,30 +6,12 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { convert, type ConvertOptions } from '../../traces/convert.js';
 import { SwitchPoint } from '../../traces/derive/switchpoint.js';
-import { kindName } from '../../traces/events.js';
 import { TraceReader } from '../../traces/reader.js';
-import { CAPTURES, rowsOf, scratch, type Row } from './support.js';
+import { CAPTURES, derivedOf, record, rowsOf, scratch, type Made, type Row } from './support.js';
 
 const path = scratch();
-const [LOAD, STORE, MARKER] = [1, 2, 3];
-const [USER, KERNEL] = [0, 1];
-
-interface Made {
-  va: bigint;
-  pa?: bigint;
-  cpu?: number;
-  kind?: number;
-  mode?: number;
-  mmio?: boolean;
-}
-
-function record({ va, pa = 0n, cpu = 0, kind = LOAD, mode = KERNEL, mmio = false }: Made): Buffer {
-  const bytes = Buffer.alloc(24);
-  bytes.writeBigUInt64LE(va, 0);
-  bytes.writeBigUInt64LE(pa, 8);
-  bytes.writeUInt32LE(cpu | (kind << 8) | (3 << 12) | (mode << 16) | (mmio ? 1 << 18 : 0), 16);
-  return bytes;
-}
+const [STORE, MARKER] = [2, 3];
+const USER = 0;
 
 /** Pages of the made capture. Init has 0x1000 at 0x40000 through four tables; entry 511 stands for the kernel's half. */
 const INIT = { top: 0x10000n, l3: 0x11000n, l2: 0x12000n, l1: 0x13000n };
@@ -111,19 +93,6 @@ async function converted(trace: string, options: ConvertOptions = {}) {
   const out = path('out.arrow');
   const { metadata } = await convert([trace], out, { warn: () => {}, ...options });
   return { rows: await rowsOf(out), metadata };
-}
-
-/** Derived rows as text: row number of the capture before which they stand, CPU, event, operands. */
-function derivedOf(rows: readonly Row[]): string[] {
-  const found: string[] = [];
-  let captured = 0;
-  for (const { cpu, kind, va, arg } of rows) {
-    const operands = `0x${va!.toString(16)} 0x${arg!.toString(16)}`;
-    if (kind === 19) found.push(`${found.pop()} ${operands}`);
-    else if (Number(kind) > 19) found.push(`${captured}: cpu ${cpu} ${kindName(Number(kind))} ${operands}`);
-    else captured++;
-  }
-  return found;
 }
 
 describe('a capture with its page-table stores', () => {

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { type Batch, type ColumnName } from '../../traces/batch.js';
 import { type ParseOptions } from '../../traces/format.js';
+import { kindName } from '../../traces/events.js';
 import { TraceReader, type RowRange } from '../../traces/reader.js';
 import { columnOf } from '../../traces/schema.js';
 import { Threads } from '../../traces/threads.js';
@@ -57,4 +58,36 @@ export function plainRows(batch: Batch, columns: readonly ColumnName[]): Row[] {
   return Array.from({ length: batch.rows }, (_, i) =>
     Object.fromEntries(columns.map((name) => [name, batch[name]![i]])),
   );
+}
+
+/** A record of a capture that a test makes: a load of 8 bytes by the kernel on CPU 0 unless it says otherwise. */
+export interface Made {
+  va: bigint;
+  pa?: bigint;
+  cpu?: number;
+  kind?: number;
+  mode?: number;
+  mmio?: boolean;
+}
+
+/** The 24 bytes of it. */
+export function record({ va, pa = 0n, cpu = 0, kind = 1, mode = 1, mmio = false }: Made): Buffer {
+  const bytes = Buffer.alloc(24);
+  bytes.writeBigUInt64LE(va, 0);
+  bytes.writeBigUInt64LE(pa, 8);
+  bytes.writeUInt32LE(cpu | (kind << 8) | (3 << 12) | (mode << 16) | (mmio ? 1 << 18 : 0), 16);
+  return bytes;
+}
+
+/** Derived rows as text: row number of the capture before which they stand, CPU, event, operands. */
+export function derivedOf(rows: readonly Row[]): string[] {
+  const found: string[] = [];
+  let captured = 0;
+  for (const { cpu, kind, va, arg } of rows) {
+    const operands = `0x${va!.toString(16)} 0x${arg!.toString(16)}`;
+    if (kind === 19) found.push(`${found.pop()} ${operands}`);
+    else if (Number(kind) > 19) found.push(`${captured}: cpu ${cpu} ${kindName(Number(kind))} ${operands}`);
+    else captured++;
+  }
+  return found;
 }

@@ -6,10 +6,12 @@ import { dirname } from 'node:path';
 import { type Batch } from '../batch.js';
 import { type TraceMetadata } from '../metadata.js';
 import { armGeometry, x86Geometry, type Geometry } from './geometry.js';
+import { Hypervisor } from './hypervisor.js';
 import { insertEvents, type EventCounts } from './insert.js';
 import { planEvents, type Plan } from './plan.js';
 import { readSnapshots, type Snapshot } from './snapshot.js';
 import { hasUserStores, readTableStores, type TableStores } from './stores.js';
+import { StoreValues } from './storevals.js';
 
 /** What the capture's registers.json says. */
 export interface CapturedMachine {
@@ -46,18 +48,33 @@ export class Derivation {
     const { path, geometry, snapshots, stores } = this;
     const { _stext, _etext } = this.machine.symbols;
     const text = _stext && _etext ? { from: BigInt(_stext), to: BigInt(_etext) } : null;
-    this.plan = await planEvents({ path, geometry, snapshots, stores, text, dropMmio });
+    const folder = dirname(path);
+    const hosted = snapshots.every(Hypervisor.isIn) && StoreValues.areIn(folder);
+    const storeValues = hosted ? folder : null;
+    this.plan = await planEvents({ path, geometry, snapshots, stores, text, dropMmio, storeValues });
     yield* insertEvents(batches, this.plan, this.events);
   }
 
   /** What was derived, for the metadata; complete after the last row. */
   metadata(): TraceMetadata['derived'] {
     if (!this.plan) return null;
-    const { userRows, explained, switchVa } = this.plan;
+    const { userRows, explained, switchVa, hypervisor } = this.plan;
     return {
       events: { ...this.events },
       ...{ userRows, explained, switchVa: switchVa === null ? null : `0x${switchVa.toString(16)}` },
+      ...(hypervisor && { hypervisor: { ...hypervisor } }),
     };
+  }
+
+  /** The same of the hypervisor in words. */
+  notes(): string[] {
+    const hypervisor = this.plan?.hypervisor;
+    if (!hypervisor) return [];
+    const { s2_fault: faults = 0, s2_unmap: unmaps = 0 } = this.events;
+    const { stays, hostRows, explained } = hypervisor;
+    return [
+      `host stage 2: ${faults} faults and ${unmaps} unmapped ranges in ${stays} stays at EL2; ${hostRows - explained} of ${hostRows} host accesses are not in it`,
+    ];
   }
 }
 

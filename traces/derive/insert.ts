@@ -121,6 +121,8 @@ class Inserter {
         return this.emit(event.what, cpu, event.va, event.pages, event.mm.pa);
       case 'user_prot':
         return this.emit(event.what, cpu, event.va, event.pages, event.mm.pa, event.prot);
+      default:
+        return this.emit(event.what, cpu, ...event.operands);
     }
   }
 

@@ -1,17 +1,19 @@
 // The first of two passes over a capture: replays the page-table stores beside the records, and notes which rows get
 // which events before them, and which address space every CPU shows to run by what its accesses to user addresses find.
 
-import { FETCH, MODE_HYPERVISOR, MODE_USER } from '../batch.js';
+import { FETCH, MODE_HYPERVISOR, MODE_USER, STORE } from '../batch.js';
 import { recordBlocks } from '../blocks.js';
 import { openInput } from '../input.js';
 import { type Geometry } from './geometry.js';
+import { Hypervisor, type HypervisorCounts, type HypervisorEvent } from './hypervisor.js';
 import { type Snapshot } from './snapshot.js';
 import { AddressSpaces, type Change, type Mm } from './spaces.js';
 import { type TableStores } from './stores.js';
+import { StoreValues } from './storevals.js';
 import { SwitchPoint } from './switchpoint.js';
 
 /** Something that happens before a row: what a store does, or `runs`: the row shows that its CPU runs `mm`. */
-export type Due = { row: number } & (Change | { what: 'runs'; cpu: number; mm: Mm });
+export type Due = ({ row: number } & (Change | { what: 'runs'; cpu: number; mm: Mm })) | HypervisorEvent;
 
 /** Accesses of one CPU that only one address space explains, one after the other with no other between them. */
 export interface Run {
@@ -30,6 +32,8 @@ export interface Plan {
   /** Rows in user mode at user addresses, and how many of them the tables explain. */
   userRows: number;
   explained: number;
+  /** Of a host under a hypervisor whose stores are known. */
+  hypervisor: HypervisorCounts | null;
 }
 
 /** A capture as the first pass reads it. */
@@ -41,6 +45,8 @@ export interface Source {
   /** The kernel's text, where it is known. */
   text: { from: bigint; to: bigint } | null;
   dropMmio: boolean;
+  /** The folder with the values of all stores, where a hypervisor's are looked for. */
+  storeValues: string | null;
 }
 
 const RECORD_BYTES = 24;
@@ -49,21 +55,34 @@ const BLOCK_RECORDS = 1 << 16;
 const MMIO = 1 << 18;
 const NO_PA = 1 << 19;
 const KIND_MARKER = 3;
+/** Kind and log2(size) of a store of an entry. */
+const STORE_MASK = 0xff00;
+const STORE_OF_8 = (3 << 12) | (STORE << 8);
 /** Adjacent changes of one kind become one event while their stores are at most this many records apart. */
 const NEIGHBOURHOOD = 4096;
 
 /** Reads the whole capture once. */
 export async function planEvents(source: Source): Promise<Plan> {
   const input = await openInput(source.path);
+  const values = source.storeValues === null ? null : await StoreValues.open(source.storeValues);
   const planner = new Planner(source);
   try {
     for await (const block of recordBlocks(input.chunks, RECORD_BYTES, BLOCK_RECORDS, source.path)) {
-      planner.read(new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4));
+      const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
+      planner.read(words, values && (await values.take(storesIn(words))));
     }
+    await values?.end();
   } finally {
     await input.close();
+    await values?.close();
   }
   return planner.plan();
+}
+
+function storesIn(words: Uint32Array): number {
+  let count = 0;
+  for (let at = 4; at < words.length; at += WORDS) if (((words[at] >>> 8) & 15) === STORE) count++;
+  return count;
 }
 
 class Planner {
@@ -73,6 +92,7 @@ class Planner {
   private readonly runs: Run[][] = [];
   /** By asid: the event of an address space to which the next change may be added, and the row of its last store. */
   private readonly open = new Map<number, { event: Due; row: number }>();
+  private readonly hypervisor: Hypervisor | null;
   private readonly text: { high: number; from: number; to: number } | null;
   /** The row after the last marker: between markers nothing is missing. */
   private recordedFrom = 0;
@@ -89,6 +109,7 @@ class Planner {
 
   constructor(private readonly source: Source) {
     this.spaces = new AddressSpaces(source.geometry);
+    this.hypervisor = source.storeValues === null ? null : new Hypervisor((event) => this.due.push(event));
     const { text } = source;
     const low = (va: bigint) => Number(va & 0xffff_ffffn);
     this.text = text && {
@@ -98,20 +119,25 @@ class Planner {
     };
   }
 
-  read(words: Uint32Array): void {
+  /** Takes records, with the values of their stores where a hypervisor's are looked for. */
+  read(words: Uint32Array, values: Uint32Array | null): void {
     const { text, switches } = this;
+    let stores = 0;
     const userHigh = 2 ** Math.max(this.source.geometry.userBits - 32, 0);
     for (let at = 0; at < words.length; at += WORDS, this.record++) {
       if (this.record >= this.nextChange) this.changeTables();
       const flags = words[at + 4];
       const kind = (flags >>> 8) & 15;
+      const value = kind === STORE ? 2 * stores++ : -1;
       if (kind === KIND_MARKER) {
         switches.gap();
+        this.hypervisor?.gap();
         this.recordedFrom = this.row + 1;
       } else if ((flags & MMIO) !== 0 && this.source.dropMmio) continue;
       else {
         const [low, high] = [words[at], words[at + 1]];
         const mode = (flags >>> 16) & 3;
+        if (values && this.nextSnapshot > 0) this.follow(words, at, mode, values, value);
         if (text && kind === FETCH && high === text.high && low >= text.from && low < text.to) {
           switches.fetch(flags & 0xff, low, this.row);
         } else if (high < userHigh && mode !== MODE_HYPERVISOR) {
@@ -128,7 +154,23 @@ class Planner {
     }
   }
 
+  /** Shows a record to the hypervisor's part; a store's value is at `value`. */
+  private follow(words: Uint32Array, at: number, mode: number, values: Uint32Array, value: number): void {
+    const hypervisor = this.hypervisor!;
+    const flags = words[at + 4];
+    const cpu = flags & 0xff;
+    const pa = (flags & NO_PA) === 0 ? words[at + 3] * 2 ** 32 + words[at + 2] : -1;
+    if (mode !== MODE_HYPERVISOR) {
+      if (hypervisor.has(cpu)) hypervisor.leave(cpu);
+      if (pa >= 0) hypervisor.hostAccess(pa);
+      return;
+    }
+    hypervisor.row(cpu, (flags >>> 8) & 15, words[at + 1] * 2 ** 32 + words[at], this.row);
+    if (pa >= 0 && (flags & STORE_MASK) === STORE_OF_8) hypervisor.store(cpu, pa, values[value], values[value + 1]);
+  }
+
   plan(): Plan {
+    this.hypervisor?.gap();
     const found = this.switches.find();
     return {
       // Sorting is stable: what happened at one row stays in order, and tables change before the row is seen to run.
@@ -137,6 +179,7 @@ class Planner {
       switchVa: found === null ? null : (BigInt(this.text!.high) << 32n) | BigInt(found),
       userRows: this.userRows,
       explained: this.explained,
+      hypervisor: this.hypervisor?.counts ?? null,
     };
   }
 
@@ -145,6 +188,7 @@ class Planner {
     const { snapshots, stores } = this.source;
     if (this.record >= (snapshots[this.nextSnapshot]?.fromRecord ?? Infinity)) {
       this.nextStore = Math.max(this.nextStore, stores.firstAt(snapshots[this.nextSnapshot].fromRecord));
+      this.hypervisor?.reset(snapshots[this.nextSnapshot]);
       this.note(this.spaces.reset(snapshots[this.nextSnapshot++]));
     }
     while (this.nextStore < stores.count && stores.record(this.nextStore) <= this.record) {

@@ -195,6 +195,7 @@ export const raw24: TraceFormat = {
             name: phaseName(number, capture.phaseName ?? `phase 0x${number.toString(16)}`),
           })),
           derived: derivation?.metadata() ?? null,
+          notes: [...(known.notes ?? []), ...(derivation?.notes() ?? [])],
           filters: options.dropMmio ? [`dropped ${tally.mmio} MMIO records`] : [],
           counts: { mmio: tally.mmio, unknownPa: tally.unknownPa },
         };
