@@ -85,7 +85,7 @@ export {
   violationCpu,
   violationRecord,
   violationVa,
-} from './systems/event';
+} from './event';
 export { HypScheme, HypState, setHyp, setHypLayout } from './hyp/machine';
 export { hypAddress, hypDescriptor, hypInitPa, hypStateOf } from './hyp/probe';
 export { runInterleavings } from './stage2/interleave';

@@ -11,7 +11,7 @@ import { forgetFrames } from '../paging/frame';
 import { protectPage, unmapPage } from '../paging/edit';
 import { Stat } from '../stats';
 import { runRows } from '../stage2/schedule';
-import { expandEvent, followStore } from '../systems/event';
+import { expandEvent, followStore } from '../event';
 import { Event } from '../systems/events';
 import { KERNEL } from '../systems/kernel';
 import { clearLevel, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
