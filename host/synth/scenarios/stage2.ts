@@ -23,17 +23,20 @@ const GUEST = {
   block: key(bytes(PAGE).prefault('2M'), 'bytes that one fault maps before the dirty log or in the end', 'bytes'),
 };
 
+/** What is wrong with the parameters of any of these scenarios. */
+function guestProblems({ vcpus, cpus, vms, memory, block }: Guest) {
+  const all = vcpus ?? cpus;
+  return [
+    ...unless(all <= cpus, 'vcpus', `expected no more than the ${cpus} CPUs`),
+    ...unless(all % vms === 0, 'vms', `expected a divisor of the ${all} vCPUs`),
+    ...unless(memory % block === 0, 'memory', `expected a multiple of block, ${block} bytes`),
+    ...unless(memory * cpus <= MOST_BYTES, 'memory', `expected at most ${MOST_BYTES} bytes for all vCPUs`),
+  ];
+}
+
 /** The schema of these scenarios and what they have of their own. */
 const guestParameters = <Shape extends z.ZodRawShape>(shape: Shape) =>
-  parameters({ ...GUEST, ...shape }, (values) => {
-    const { vcpus, cpus, vms, memory, block } = values as unknown as Guest;
-    return [
-      ...unless((vcpus ?? cpus) <= cpus, 'vcpus', `expected no more than the ${cpus} CPUs`),
-      ...unless((vcpus ?? cpus) % vms === 0, 'vms', `expected a divisor of the ${vcpus ?? cpus} vCPUs`),
-      ...unless(memory % block === 0, 'memory', `expected a multiple of block, ${block} bytes`),
-      ...unless(memory * cpus <= MOST_BYTES, 'memory', `expected at most ${MOST_BYTES} bytes for all vCPUs`),
-    ];
-  });
+  parameters({ ...GUEST, ...shape }, (values) => guestProblems(values as unknown as Guest));
 
 interface Guest {
   cpus: number;
@@ -201,5 +204,45 @@ export const s2MkOld = scenario({
       }
     }
     yield* inGuest(run, rounds());
+  },
+});
+
+export const s2Unmap = scenario({
+  name: 's2-unmap',
+  summary: 'the kernel takes memory away, the guest touches it again',
+  notes:
+    'As s2-populate with pages of 4K. Phase 2, `iterations` times over its memory, all vCPUs at once: for every `unmap` bytes the CPU of each vCPU takes them away (`s2_unmap`, as a notifier does) and the vCPU touches them again (`s2_fault`, class 0).',
+  schema: parameters(
+    {
+      ...GUEST,
+      unmap: key(bytes(PAGE).prefault('2M'), 'bytes that are taken away at once', 'bytes'),
+      iterations: key(count(1), 'rounds over the memory'),
+    },
+    (values) => [
+      ...guestProblems(values as unknown as Guest),
+      ...unless(values.memory % values.unmap === 0, 'unmap', 'expected a divisor of memory'),
+    ],
+  ),
+  examples: ['nodewalk synth s2-unmap -o unmap.arrow --set cpus=96 --set vms=12 --set memory=2M --set unmap=64K'],
+  without: COLUMNS_UNUSED,
+  *rows(run) {
+    const { emit, parameters } = run;
+    const { memory, unmap, iterations } = parameters;
+    function* chunks(cpu: number): Rows {
+      const vm = vmOf(parameters, cpu);
+      for (let offset = 0; offset < memory * iterations; offset += unmap) {
+        const ipa = cpu * memory + (offset % memory);
+        yield* emit.event('s2_unmap', cpu, ipa, unmap, vm);
+        yield* emit.event('s2_fault', cpu, ipa, unmap, vm, TRANSLATION, PAGE);
+      }
+    }
+    function* all(): Rows {
+      for (const cpu of vcpusOf(parameters)) yield* chunks(cpu);
+    }
+    function* phases(): Rows {
+      yield* emit.phase(1, 'populate', 0, faults(run, TRANSLATION, PAGE));
+      yield* emit.phase(2, 'unmap', 0, all());
+    }
+    yield* inGuest(run, phases());
   },
 });
