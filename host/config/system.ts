@@ -144,11 +144,11 @@ const ofStage2Faults = {
   ),
   s2TlbRange: flag(true, 'stage2-faults: TLBI by range (FEAT_TLBIRANGE) for tables and for what a notifier unmaps'),
   rcuGraceUs: us(20_000, 'the least time from unlinking a table to freeing it; 10 to 30 ms'),
-  s2ExclusiveFaultUs: us(0.74, `a fault with s2Lock exclusive; ${FIT}`),
-  s2ExclusiveLockUs: us(0.5775, `the part of it under the lock; ${FIT}`),
-  s2SharedFaultUs: us(0.92, `a fault in the other modes while other CPUs fault; ${FIT}`),
+  s2ExclusiveFaultUs: us(0.78, `a fault with s2Lock exclusive; ${FIT}`),
+  s2ExclusiveLockUs: us(0.56, `the part of it under the lock; ${FIT}`),
+  s2SharedFaultUs: us(0.98, `a fault in the other modes while other CPUs fault; ${FIT}`),
   s2SharedSerialUs: us(
-    0.11,
+    0.13,
     `the part of it that no two CPUs do at once: the line of the lock moves to the CPU that takes it and to the one that leaves it, half of this each, unless it is there; ${FIT}`,
   ),
   s2FaultSpread: key(

@@ -52,7 +52,7 @@ async function machineTable(cases: Placed[]): Promise<Markup> {
   const lines = groupBy(cases, (entry) => entry.at.line);
   const names = [...new Set(cases.map((entry) => entry.at.column))];
   const columns: Column<Placed[]>[] = [
-    { title: 'Test', text: ([entry]) => entry.at.line },
+    { title: at.axis ?? 'Test', text: ([entry]) => entry.at.line },
     ...names.flatMap((name) =>
       columnsOf(
         name,

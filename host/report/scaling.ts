@@ -1,7 +1,7 @@
 // Traces of one scenario that differ in CPUs: the time of their slowest CPU over the number of CPUs, in the whole trace and by phase.
 
 import { type Markup } from './html.js';
-import { cellLabel, groupBy } from './keys.js';
+import { groupBy, namedLabel } from './keys.js';
 import { plots, section } from './page.js';
 import { phaseOf } from './published.js';
 import { type SeriesPoint, seriesPlot } from './seriesPlot.js';
@@ -43,7 +43,7 @@ function pointsOf(family: TraceData[], keys: string[], cycles: (cell: CellData) 
     data.cells.flatMap((cell) => {
       const { clockGHz } = cell.config.machine as { clockGHz: number };
       const taken = cycles(cell);
-      const series = cellLabel(cell.varied, ownKeys(data, keys));
+      const series = namedLabel(cell.varied, ownKeys(data, keys));
       return taken === undefined
         ? []
         : { series, x: data.trace.cpus!, y: taken / (clockGHz * 1e6), kind: 'measured' as const };

@@ -61,13 +61,13 @@ export async function seriesPlot(
         encoding,
       },
       {
-        mark: { type: 'point', filled: true, size: 60, opacity: 1 },
+        mark: { type: 'point', filled: true, size: 70, opacity: 1 },
         encoding: {
           ...encoding,
           shape: {
             field: 'kind',
             type: 'nominal',
-            legend: published ? {} : null,
+            legend: published ? { symbolFillColor: 'var(--muted)' } : null,
             title: null,
             scale: { domain: [...KINDS], range: ['circle', 'diamond'] },
           },

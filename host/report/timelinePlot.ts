@@ -3,7 +3,7 @@
 import { number } from '../format.js';
 import { type TimelinePoint } from '../results/summary.js';
 import { type Markup } from './html.js';
-import { cellLabel, groupBy } from './keys.js';
+import { groupBy, namedLabel } from './keys.js';
 import { plots, section } from './page.js';
 import { figure } from './plot.js';
 import { familyOf, ownKeys, type TraceData } from './sweepData.js';
@@ -17,23 +17,32 @@ type Value = (point: TimelinePoint) => number;
 
 /** Lines that can be told apart. */
 const MOST_LINES = 8;
+/** What is over sooner than after so many points is not drawn. */
+const LEAST_POINTS = 4;
 
 /** Bytes that wait to be freed: a plot for the traces of each scenario in which there are some. */
 export async function deferredSection(traces: TraceData[], keys: string[]): Promise<Markup | null> {
   const figures = groupBy(traces, familyOf).map((family) => {
     const runs = family.flatMap((data) =>
       data.cells.flatMap(({ varied, timeline }) =>
-        timeline ? { label: labelOf(data, cellLabel(varied, ownKeys(data, keys)), family), timeline } : [],
+        timeline ? { label: labelOf(data, namedLabel(varied, ownKeys(data, keys)), family), timeline } : [],
       ),
     );
     const [{ trace, title }] = family;
-    return timePlot(trace.scenario ?? title, 'bytes', runs, ({ deferredBytes }) => deferredBytes);
+    const caption = trace.scenario ?? title;
+    return timePlot(caption, 'bytes', runs.map(sinceDeferral), ({ deferredBytes }) => deferredBytes);
   });
   return section(
     'Memory that waits to be freed',
-    `Detached tables between their unlinking and the end of the grace period, over simulated time. At most ${MOST_LINES} cells a plot, those with the highest peaks; only the time around the first and the last such bytes is drawn.`,
+    `Detached tables between their unlinking and the end of the grace period, over the simulated time since the first of them. At most ${MOST_LINES} cells a plot, those with the highest peaks; cells where they last for fewer than ${LEAST_POINTS} points of the timeline are left out.`,
     [plots(await Promise.all(figures), true)],
   );
+}
+
+/** The run from the last point before its first deferred bytes on, with its time from there. */
+function sinceDeferral({ label, timeline }: Run): Run {
+  const first = Math.max(0, timeline.findIndex(({ deferredBytes }) => deferredBytes > 0) - 1);
+  return { label, timeline: timeline.slice(first).map((point) => ({ ...point, us: point.us - timeline[first].us })) };
 }
 
 function labelOf({ title }: TraceData, cell: string, family: TraceData[]): string {
@@ -75,7 +84,7 @@ export async function timelineSection(timeline: TimelinePoint[] | undefined): Pr
   ]);
 }
 
-/** The runs with the highest peaks, as steps; null where all of them are zero all the time. */
+/** The runs with the highest peaks, as steps; null where none has enough to be drawn. */
 async function timePlot(
   caption: string,
   unit: string,
@@ -88,12 +97,12 @@ async function timePlot(
       points: timeline.map((point) => ({ us: point.us, value: value(point, run) })),
     }))
     .map((line) => ({ ...line, peak: Math.max(0, ...line.points.map((point) => point.value)) }))
-    .filter(({ peak }) => peak > 0);
+    .filter(({ points }) => points.filter((point) => point.value > 0).length >= LEAST_POINTS);
   if (lines.length === 0) return null;
   const highest = new Set([...lines].sort((a, b) => b.peak - a.peak).slice(0, MOST_LINES));
   const shown = lines.filter((line) => highest.has(line));
   const values = shown.flatMap(({ label, points }) =>
-    around(points).map(({ us, value: y }) => ({ label, ms: us / 1000, value: y })),
+    points.map(({ us, value: y }) => ({ label, ms: us / 1000, value: y })),
   );
   const left = lines.length - shown.length;
   const names = shown.map(({ label }) => label);
@@ -115,16 +124,9 @@ async function timePlot(
         field: 'label',
         type: 'nominal',
         title: null,
-        legend: names.length > 1 ? { columns: 2, symbolStrokeWidth: 2 } : null,
+        legend: names.length > 1 ? { columns: 4, symbolStrokeWidth: 2 } : null,
         scale: { domain: names, range: names.map((_, i) => `var(--c${i + 1})`) },
       },
     },
   });
-}
-
-/** The points from the last zero before something to the first zero after it. */
-function around<Point extends { value: number }>(points: Point[]): Point[] {
-  const first = points.findIndex(({ value }) => value > 0);
-  const last = points.findLastIndex(({ value }) => value > 0);
-  return points.slice(Math.max(0, first - 1), last + 2);
 }
