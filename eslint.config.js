@@ -1,5 +1,5 @@
 // One lint for the three code folders, and the direction of imports:
-//   tools -> host -> traces, and inside the core replay -> systems -> tlb, cache -> paging -> memory -> layout.
+//   tools -> host -> traces, and inside the core replay -> hyp, stage2 -> systems -> tlb, cache -> paging -> memory -> layout.
 import tseslint from 'typescript-eslint';
 
 /** Forbids imports whose path passes through one of the folders. */
@@ -17,7 +17,7 @@ const assemblyScript = {
 };
 
 /** The core's layers from the lowest to the highest; a layer may import only layers before it. */
-const layers = ['layout', 'stats', 'memory', 'paging', 'tlb', 'cache', 'systems', 'replay', 'index'];
+const layers = ['layout', 'stats', 'memory', 'paging', 'tlb', 'cache', 'systems', 'hyp', 'stage2', 'event', 'replay', 'index'];
 const core = (layer) => `assembly/${layer}/**/*.ts`;
 
 export default tseslint.config(

@@ -85,8 +85,10 @@ export {
   violationCpu,
   violationRecord,
   violationVa,
-} from './systems/event';
+} from './event';
 export { HypScheme, HypState, setHyp, setHypLayout } from './hyp/machine';
 export { hypAddress, hypDescriptor, hypInitPa, hypStateOf } from './hyp/probe';
 export { runInterleavings } from './stage2/interleave';
-export { runTakenEvents } from './replay/replay';
+export { Point, setStage2Timeline, stage2PointCount, stage2Points } from './stage2/timeline';
+export { setStage2Seed, stage2Clock } from './stage2/schedule';
+export { endTakenEvents, runTakenEvents } from './replay/replay';

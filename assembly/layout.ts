@@ -540,6 +540,7 @@ export enum Option {
   EagerSplit = 8388608,
   HardwareAf = 16777216,
   TlbRange = 33554432,
+  TlbiOfVm = 67108864,
 }
 
 /** Faults that can be built into a system, as bits: what a checker must find. */

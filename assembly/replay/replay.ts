@@ -10,8 +10,8 @@ import { storeInImage } from '../memory/image';
 import { forgetFrames } from '../paging/frame';
 import { protectPage, unmapPage } from '../paging/edit';
 import { Stat } from '../stats';
-import { runRows } from '../stage2/schedule';
-import { expandEvent, followStore } from '../systems/event';
+import { endStage2, runRows } from '../stage2/schedule';
+import { expandEvent, followStore } from '../event';
 import { Event } from '../systems/events';
 import { KERNEL } from '../systems/kernel';
 import { clearLevel, LEVEL, missesAlways, PROBE } from '../tlb/hierarchy';
@@ -179,6 +179,11 @@ export function runEvent(record: u64, cpu: u32, kind: u32, va: u64, arg: u64, a:
 /** The events that lanes have taken up to run concurrently are run: a phase begins or ends, or the trace. */
 export function runTakenEvents(): void {
   for (let i: u32 = 0; i < replay.laneCount; i++) if (LANE(i).stage2Sim) runRows(LANE(i));
+}
+
+/** The trace ends: the same, and what systems count at the end is counted. */
+export function endTakenEvents(): void {
+  for (let i: u32 = 0; i < replay.laneCount; i++) if (LANE(i).stage2Sim) endStage2(LANE(i));
 }
 
 /** The captured kernel stored to its page tables, on a CPU: every lane that walks them follows. */

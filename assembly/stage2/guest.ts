@@ -7,6 +7,7 @@ import { addWord, clearPageMap, findWord, newPageMap } from '../memory/pagemap';
 import { SHIFT_AT, newStage } from '../paging/stage';
 import { ADD, Stat } from '../stats';
 import { BLOCK } from '../tlb/maintenance';
+import { clearDomain, newDomain } from './domain';
 import { checkTornDown } from './invariants';
 import { freeAllDeferred } from './rcu';
 import { Guest, Operation, Sim, Walker, WALKER } from './records';
@@ -42,6 +43,7 @@ export function createGuest(sim: Sim, cpu: u32, vm: u32, ipaBits: u32): Guest {
     guest = changetype<Guest>(allocate(offsetof<Guest>()));
     guest.next = sim.guests;
     guest.moves = newPageMap();
+    guest.ran = newDomain(sim.lane);
     guest.stage = newStage(Format.ArmStage2, shift, 0, 0, OUTPUT_BITS, 0);
     sim.guests = guest;
   }
@@ -55,6 +57,7 @@ export function createGuest(sim: Sim, cpu: u32, vm: u32, ipaBits: u32): Guest {
   guest.root = newRoot(sim, cpu, guest.rootPages);
   guest.sequence = 1;
   guest.lineOwner = 0;
+  clearDomain(sim, guest);
   return guest;
 }
 

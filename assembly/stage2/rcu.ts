@@ -56,6 +56,17 @@ export function freeOldest(sim: Sim, clock: u64): void {
   sim.freeDeferred = oldest;
 }
 
+/** At the end of a trace, `clock`: what is still deferred has waited until then. */
+export function countDeferred(sim: Sim, clock: u64): void {
+  if (sim.random) return;
+  while (graceIsOver(sim, clock)) freeOldest(sim, clock);
+  let waits = sim.firstDeferred;
+  while (waits) {
+    ADD(BLOCK(sim.lane, 0), Stat.MaintenanceDeferred_Byte_Cycles, waits.bytes * (clock - waits.since));
+    waits = waits.next;
+  }
+}
+
 /** rcu_barrier: everything is freed, its grace period being over. */
 export function freeAllDeferred(sim: Sim): void {
   while (sim.firstDeferred) freeOldest(sim, sim.firstDeferred!.since + COST(sim.lane, Cost.GracePeriod));

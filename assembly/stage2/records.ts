@@ -91,6 +91,8 @@ export class Guest {
   invalidating: u32;
   /** How often the kernel moved pages: words by page (context MOVED_PAGE), by 2M (MOVED_REGION), and 2M with pages moved alone (MIXED_REGION). */
   moves: PageMap;
+  /** The CPUs that have run it (domain.ts). */
+  ran: usize;
   /** Maintenance windows that are open. */
   windows: u32;
 }
@@ -239,6 +241,11 @@ export class Sim {
   rcuCounter: u64;
   /** The random scheduler's state; 0: the lowest clock is next. */
   random: u64;
+  /** The timeline (timeline.ts): cycles between two points, 0: there is none; when the next one is due, and the points. */
+  spacing: u64;
+  nextPoint: u64;
+  points: usize;
+  pointCount: u32;
 }
 
 // @ts-ignore: decorator

@@ -10,9 +10,12 @@ import { BLOCK, COST } from '../tlb/maintenance';
 import { faultStep } from './fault';
 import { createGuest, destroyGuest, guestOf, loadVcpu } from './guest';
 import { checkQuiet } from './invariants';
+import { pass } from './lock';
 import { nextRandom } from './random';
 import { rangeStep } from './range';
-import { freeOldest, graceIsOver } from './rcu';
+import { ranOn } from './domain';
+import { countDeferred, freeOldest, graceIsOver } from './rcu';
+import { reach, reachEnd } from './timeline';
 import {
   Guest,
   Known,
@@ -51,6 +54,11 @@ export function newSim(lane: Lane): void {
     w.stage2 = allocate(TLB_ENTRIES * offsetof<Known>());
   }
   lane.stage2Sim = changetype<usize>(sim);
+}
+
+/** From now on any walker that can may make the next step, as a generator with this seed chooses; clocks do not matter. */
+export function setStage2Seed(lane: Lane, seed: u32): void {
+  SIM(lane).random = ((<u64>seed + 1) * 0x9e37_79b9_7f4a_7c15) | 1;
 }
 
 /** Takes a row up, unless it is none of the simulation's. Guests are made and destroyed when all rows before have been run. */
@@ -134,13 +142,30 @@ export function runRows(lane: Lane): void {
     }
     if (sim.random) {
       if (graceIsOver(sim, 0) && drawn(sim) & 3) freeOldest(sim, 0);
-    } else while (graceIsOver(sim, w.clock)) freeOldest(sim, w.clock);
+    } else {
+      while (graceIsOver(sim, w.clock)) freeOldest(sim, w.clock);
+      reach(sim, w.clock);
+    }
     run(sim, w);
   }
-  let latest: u64 = 0;
-  for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) latest = max(latest, WALKER(sim, cpu).clock);
+  const latest = stage2Clock(lane);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) WALKER(sim, cpu).clock = latest;
   if (lane.checks) checkQuiet(sim);
+}
+
+/** The clock of the CPU that is farthest; at a border the clock of all. */
+export function stage2Clock(lane: Lane): u64 {
+  let latest: u64 = 0;
+  for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) latest = max(latest, WALKER(SIM(lane), cpu).clock);
+  return latest;
+}
+
+/** The trace ends: rows are run, what waits is counted, and the timeline has its last point. */
+export function endStage2(lane: Lane): void {
+  runRows(lane);
+  const clock = stage2Clock(lane);
+  countDeferred(SIM(lane), clock);
+  reachEnd(SIM(lane), clock);
 }
 
 function canRun(w: Walker): bool {
@@ -196,7 +221,9 @@ function begin(sim: Sim, w: Walker): void {
   w.ipa = operation.from;
   w.tries = 0;
   w.splits = operation.kind == <u32>Event.Stage2Split;
-  w.step = operation.kind == <u32>Event.Stage2Fault ? Step.Access : Step.RangeBegin;
+  const isFault = operation.kind == <u32>Event.Stage2Fault;
+  w.step = isFault ? Step.Access : Step.RangeBegin;
+  if (isFault || operation.kind == <u32>Event.VcpuLoad) ranOn(w.guest, w.cpu);
   const isOutside = operation.last >> (SHIFT_AT(stage, stage.depth - 1) + stage.rootBits) != 0;
   if (operation.kind == <u32>Event.VcpuLoad) loadVcpu(sim, w, operation);
   else if (!isOutside) return;
@@ -204,7 +231,7 @@ function begin(sim: Sim, w: Walker): void {
     // What is beyond the guest's addresses the guest is told of; no table changes.
     ADD(BLOCK(sim.lane, w.cpu), Stat.MaintenanceTrap, 1);
     ADD(BLOCK(sim.lane, w.cpu), Stat.FaultTranslation, 1);
-    ADD(BLOCK(sim.lane, w.cpu), Stat.CyclesFault, COST(sim.lane, Cost.FaultOutside));
+    pass(sim, w, COST(sim.lane, Cost.FaultOutside), Stat.CyclesFault);
   }
   w.step = Step.Idle;
 }

@@ -7,6 +7,7 @@ import { isWritable } from '../paging/descriptor';
 import { ADD, Stat } from '../stats';
 import { HAS_FAULT, KERNEL } from '../systems/kernel';
 import { BLOCK, COST } from '../tlb/maintenance';
+import { domainsMeet, isInDomain } from './domain';
 import { checkKnown } from './invariants';
 import { pass } from './lock';
 import { Flush, Guest, Known, Sim, Step, TLB_ENTRIES, Walker, WALKER } from './records';
@@ -79,12 +80,13 @@ function isFirst(sim: Sim, w: Walker): bool {
   return (w.phase == 0) != HAS_FAULT(KERNEL(sim.lane), Fault.FlushReversed);
 }
 
-/** TLBI; the time to its completion is that of one for each CPU that has one under way. */
+/** TLBI; the time to its completion is that of one for each CPU that has one under way to the same CPUs. */
 export function issue(sim: Sim, w: Walker): void {
   const lane = sim.lane;
   let issuers: u64 = 1;
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
-    if (cpu != w.cpu && WALKER(sim, cpu).flushUntil > w.clock) issuers++;
+    const other = WALKER(sim, cpu);
+    if (cpu != w.cpu && other.flushUntil > w.clock && domainsMeet(sim, w.guest, other.guest)) issuers++;
   }
   const block = BLOCK(lane, w.cpu);
   if (w.flush == Flush.All) ADD(block, Stat.MaintenanceTlbiVmalls12e1is, 1);
@@ -108,6 +110,7 @@ export function complete(sim: Sim, w: Walker): void {
   const guest = w.guest;
   const first = isFirst(sim, w);
   for (let cpu: u32 = 0; cpu < sim.lane.cpus; cpu++) {
+    if (!isInDomain(sim, guest, cpu)) continue;
     const other = WALKER(sim, cpu);
     if (w.flush == Flush.All) forgetGuest(other, guest, false);
     else if (first) drop(other.stage2, guest.vm, w.flushFrom, w.flushLast);

@@ -13,7 +13,6 @@ import { ARRAY, LEVEL } from '../tlb/hierarchy';
 import { ENTRY_BYTES } from '../tlb/set';
 import { endCheck, renew, shadowOf } from '../tlb/shadow';
 import { CACHE, CACHE_ENTRY_BYTES, NEXT, STAGE1_CACHES } from '../tlb/walkcache';
-import { checkHyp } from '../hyp/check';
 import { checkHostStage2 } from './checkhost';
 import { contextOf } from './common';
 import { HAS_FAULT, HAS_OPTION, Kernel, KERNEL, PART, violated } from './kernel';
@@ -29,7 +28,6 @@ export function checkAll(lane: Lane): void {
   checkSharing(lane);
   checkAccounts(lane);
   checkHostStage2(lane);
-  checkHyp(lane);
   for (let cpu: u32 = 0; cpu < lane.cpus; cpu++) {
     checkTlbs(lane, cpu);
     checkWalkCaches(lane, cpu);

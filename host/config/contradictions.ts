@@ -16,7 +16,7 @@ import {
   tableLevels,
 } from './paging.js';
 import { type Config } from './schema.js';
-import { FAULTS, SYSTEM_DEFAULTS, SYSTEM_OPTIONS } from './system.js';
+import { FAULTS, SEEDS, SYSTEM_DEFAULTS, SYSTEM_OPTIONS } from './system.js';
 
 /** The contradictions of a configuration that has merged and parsed. */
 export function contradictions(config: Config): Problem[] {
@@ -37,6 +37,7 @@ export function contradictions(config: Config): Problem[] {
     ...foreignOptions(config),
     ...foreignFaults(config),
     ...eventsApart(config),
+    ...stage2Faults(config),
   ];
 }
 
@@ -374,6 +375,24 @@ function foreignFaults({ system, paging }: Config): Problem[] {
     .map((fault) => problem('system.inject', `${fault} is a fault of ${FAULTS[fault].join(' and ')}, not of ${own}`));
   if (system.inject.includes('cnp-across-nodes') && paging.format === 'arm64' && !system.cnp)
     found.push(problem('system.inject', 'cnp-across-nodes needs system.cnp: true, without which no root is common'));
+  return found;
+}
+
+/** Rows of guests run at once, by clocks of their own; a search needs a first seed, and what it searches for. */
+function stage2Faults({ system: { name, s2Seed, s2Seeds }, replay }: Config): Problem[] {
+  if (name !== 'stage2-faults') return [];
+  const found: Problem[] = [];
+  if (replay.intervals !== null)
+    found.push(
+      problem(
+        'replay.intervals',
+        'contradicts system.name stage2-faults, whose rows run concurrently; its timeline is by simulated time, see system.s2SampleUs',
+      ),
+    );
+  const needs = (what: string) => problem('system.s2Seeds', `${s2Seeds} needs ${what}`);
+  if (s2Seeds > 1 && s2Seed === null) found.push(needs('system.s2Seed, the first of the seeds, such as 0'));
+  else if (s2Seed !== null && s2Seed + s2Seeds > SEEDS) found.push(needs('seeds below 2^32'));
+  if (s2Seeds > 1 && !replay.checks) found.push(needs('replay.checks: true, without which nothing is found'));
   return found;
 }
 

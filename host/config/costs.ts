@@ -44,6 +44,10 @@ export const costs = key(
         10,
         'copying 64 bytes between lines of the own node, to which latency of another node adds; no source gives one number',
       ),
+      walkStep: cost(
+        20,
+        'stage2-faults: a step of a walk of stage 2, a load or CAS that a near cache serves; no source gives one number',
+      ),
       pageAlloc: cost(500, 'allocating a page; no source gives one number'),
     })
     .prefault({}),

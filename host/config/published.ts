@@ -62,7 +62,10 @@ export const publishedSchema = z
   .strictObject({
     row: key(text, 'the row of numbers that it belongs to, such as T1'),
     case: key(text.optional(), 'what is measured; "line column, table" of `at` when not given'),
-    at: key(z.strictObject({ table: text, line: text, column: text }).optional(), 'its place in a table of the report'),
+    at: key(
+      z.strictObject({ table: text, line: text, column: text, axis: text.optional() }).optional(),
+      'its place in a table of the report; lines that are numbers become a plot, whose axis has the name `axis`',
+    ),
     source: key(text.optional(), 'where it was published'),
     published: key(z.number().nullable().default(null), 'the number as stated there; gains in percent'),
     low: key(z.number().nullable().default(null), 'lower end of the band; null: none'),

@@ -134,22 +134,48 @@ const ofStage2Faults = {
     z.enum(['lazy', 'eager']).default('lazy'),
     'stage2-faults: blocks that are write-protected are split by the faults on them, or at once',
   ),
+  s2TlbiDomain: key(
+    z.enum(['all', 'vm']).default('all'),
+    "stage2-faults: broadcast TLBI go to all CPUs, or to those that have run the guest, where hardware can be told so; TLBI that go to different CPUs are not in each other's way",
+  ),
   s2HardwareAf: flag(
     true,
     'stage2-faults: hardware sets the access flag (VTCR_EL2.HA), so there are no access-flag faults',
   ),
   s2TlbRange: flag(true, 'stage2-faults: TLBI by range (FEAT_TLBIRANGE) for tables and for what a notifier unmaps'),
   rcuGraceUs: us(20_000, 'the least time from unlinking a table to freeing it; 10 to 30 ms'),
-  s2ExclusiveFaultUs: us(0.74, `a fault with s2Lock exclusive; ${FIT}`),
-  s2ExclusiveLockUs: us(0.5775, `the part of it under the lock; ${FIT}`),
-  s2SharedFaultUs: us(0.92, `a fault in the other modes while other CPUs fault; ${FIT}`),
+  s2ExclusiveFaultUs: us(0.78, `a fault with s2Lock exclusive; ${FIT}`),
+  s2ExclusiveLockUs: us(0.56, `the part of it under the lock; ${FIT}`),
+  s2SharedFaultUs: us(0.98, `a fault in the other modes while other CPUs fault; ${FIT}`),
   s2SharedSerialUs: us(
-    0.11,
+    0.13,
     `the part of it that no two CPUs do at once: the line of the lock moves to the CPU that takes it and to the one that leaves it, half of this each, unless it is there; ${FIT}`,
   ),
   s2FaultSpread: key(
     z.number().min(0).max(1).default(1),
     'stage2-faults: how much of the rest of a fault is exponentially distributed, the other part being constant; no source gives it',
+  ),
+};
+
+/** Seeds of the random scheduler are below this. */
+export const SEEDS = 2 ** 32;
+const ofStage2Search = {
+  s2SampleUs: us(
+    1,
+    'time between two points of the timeline in the summary; it doubles whenever there are 512 points; 0: no timeline',
+  ),
+  s2Seed: key(
+    z
+      .int()
+      .min(0)
+      .max(SEEDS - 1)
+      .nullable()
+      .default(null),
+    'stage2-faults: any CPU that can may make the next step, as a generator with this seed chooses, and grace periods end at any time: an interleaving to be checked, whose times mean nothing; null: the CPU with the lowest clock',
+  ),
+  s2Seeds: key(
+    z.int().min(1).max(1e6).default(1),
+    'stage2-faults: seeds from s2Seed on with which the trace is replayed, up to the first that breaks an invariant',
   ),
 };
 
@@ -200,6 +226,7 @@ export const system = key(
       ...ofHostStage2,
       ...ofHypInit,
       ...ofStage2Faults,
+      ...ofStage2Search,
       inject,
     })
     .prefault({}),
@@ -224,7 +251,7 @@ export const SYSTEM_OPTIONS: {
   { options: keysOf(ofHostStage2), systems: [HOST_STAGE2], format: 'arm64' },
   { options: keysOf(ofHypInit), systems: [HYP_INIT], format: 'arm64' },
   { options: ['inject'], systems: [TEXT, HOST_STAGE2, HYP_INIT, STAGE2_FAULTS], format: null },
-  { options: keysOf(ofStage2Faults), systems: [STAGE2_FAULTS], format: 'arm64' },
+  { options: [...keysOf(ofStage2Faults), ...keysOf(ofStage2Search)], systems: [STAGE2_FAULTS], format: 'arm64' },
 ];
 
 /** The section with every option at its default. */

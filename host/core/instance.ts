@@ -48,7 +48,7 @@ interface CoreFunctions {
   addPageRule(lane: Pointer, from: bigint, last: bigint, size: number): void;
   setPlacement(lane: Pointer, data: number, dataNode: number, tables: number, tableNode: number): void;
   setReplay(lane: Pointer, mapping: number, trackDirty: boolean, splitPages: boolean, globalKernel: boolean): void;
-  /** The kernel of a lane and what it does at events (assembly/systems/event.ts); before anything is mapped. */
+  /** The kernel of a lane and what it does at events (assembly/event.ts); before anything is mapped. */
   setSystem(lane: Pointer, system: number, replicate: boolean, options: number, faults: number, checks: boolean): void;
   setCost(lane: Pointer, cost: number, cycles: number): void;
   setImage(lane: Pointer, home: number, copyShift: number, subtreeNode: number): void;
@@ -109,6 +109,14 @@ interface CoreFunctions {
   runEvent(record: bigint, cpu: number, kind: number, va: bigint, arg: bigint, a: bigint, b: bigint, c: bigint): void;
   /** Runs the events that were taken up to run concurrently: at the borders of phases and at the end. */
   runTakenEvents(): void;
+  /** Likewise at the end of the trace. */
+  endTakenEvents(): void;
+  /** stage2-faults: a random scheduler; a timeline with points so many cycles apart; the points (u64[Point.Count] each) and the clock. */
+  setStage2Seed(lane: Pointer, seed: number): void;
+  setStage2Timeline(lane: Pointer, spacing: number): void;
+  stage2PointCount(lane: Pointer): number;
+  stage2Points(lane: Pointer): Pointer;
+  stage2Clock(lane: Pointer): bigint;
   /** Searches interleavings of stage-2 faults from a seed on: how many it took to the first violation, 0: none in all. */
   runInterleavings(lane: Pointer, from: number, seeds: number): number;
   runTableStore(cpu: number, pa: bigint, value: bigint): void;
@@ -203,6 +211,7 @@ const ENUMS = [
   'Outcome',
   'Part',
   'Permission',
+  'Point',
   'Policy',
   'Scope',
   'Stat',
@@ -219,6 +228,7 @@ const UNSIGNED = [
   'violationRecord',
   'violationVa',
   'loadFromImage',
+  'stage2Clock',
   'outcomePa',
   'outcomeEntry',
   'outcomeIpa',

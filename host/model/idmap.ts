@@ -1,5 +1,5 @@
-// Where KVM's HYP addresses are and what the identity mapping of the init page must not meet (Linux arch/arm64/kvm/va_layout.c,
-// arch/arm64/kvm/mmu.c:kvm_mmu_init, nvhe/mm.c:hyp_create_idmap; for 32 bits arch/arm/include/asm/kvm_mmu.h).
+// Where KVM's HYP addresses are (Linux arch/arm64/kvm/va_layout.c, arch/arm64/kvm/mmu.c:kvm_mmu_init; for 32 bits
+// arch/arm/include/asm/kvm_mmu.h).
 
 /** kern_hyp_va: bits of a kernel address that are kept, and bits that are set. */
 export interface HypLayout {
@@ -55,17 +55,4 @@ export function linearMap({ arch, vaBits }: HypKernel, memoryBytes: number | nul
 /** HYP addresses [from, end) of a linear map, as kvm_mmu_init compares with them. */
 export function hypRange(layout: HypLayout, { pageOffset, highMemory }: LinearMap): { from: bigint; end: bigint } {
   return { from: kernHypVa(layout, pageOffset), end: kernHypVa(layout, highMemory - 1n) };
-}
-
-/** Whether KVM gives up: the identity mapping lies within the HYP addresses of the linear map, and is not the kernel's own mapping of that page. */
-export function idmapCollides(layout: HypLayout, linear: LinearMap, idmapStart: bigint, idmapText: bigint): boolean {
-  const { from, end } = hypRange(layout, linear);
-  return idmapStart >= from && idmapStart < end && idmapStart !== idmapText;
-}
-
-/** pKVM's private mappings and page array: in the quarter of the addresses in which the identity mapping is not. */
-export function pkvmBases(hypVaBits: number, idmap: bigint): { ioMapBase: bigint; vmemmap: bigint } {
-  const quarter = 1n << BigInt(hypVaBits - 2);
-  const ioMapBase = (idmap & quarter) ^ quarter;
-  return { ioMapBase, vmemmap: ioMapBase | (1n << BigInt(hypVaBits - 3)) };
 }

@@ -57,10 +57,16 @@ export class Events {
     this.core.runEvent(BigInt(record), cpu, kind, va, arg, a, b, c);
   }
 
-  /** The same at a border of phases or the end: what systems have taken up to run concurrently is run. */
+  /** The same at a border of phases: what systems have taken up to run concurrently is run. */
   complete(): void {
     this.settle();
     this.core.runTakenEvents();
+  }
+
+  /** The same at the end of the trace. */
+  end(): void {
+    this.settle();
+    this.core.endTakenEvents();
   }
 }
 

@@ -8,6 +8,7 @@ import { hostStage2Pages } from '../model/pool.js';
 import { type CapturedTables } from '../tables/captured.js';
 import { setHyp } from './hyp.js';
 import { type TraceMemory } from './placement.js';
+import { hasTimeline } from './timeline.js';
 import { type Topology } from './topology.js';
 
 /** Whether the events of a trace are expanded in this configuration. */
@@ -43,6 +44,10 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
   core.setSystem(lane, kind, replicates, options(core, config), faults(core, config), replay.checks);
   if (kind === HypInit) setHyp(core, lane, config);
+  if (kind === Stage2Faults) {
+    if (system.s2Seed !== null) core.setStage2Seed(lane, system.s2Seed);
+    if (hasTimeline(config)) core.setStage2Timeline(lane, spacing(config));
+  }
   if (kind === HostStage2) core.setStage2Pool(lane, poolPages(config, topology));
   const { costs, mlp } = machine;
   const exit = system.vhe ? costs.exitVhe : costs.exitNvhe;
@@ -52,8 +57,10 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   }
 }
 
-/** Cycles of a step of a walk in stage2-faults: a load or CAS that a near cache serves; no source gives one number. */
-const WALK_STEP = 20;
+/** Cycles between two points of a timeline. */
+function spacing({ system, machine }: Config): number {
+  return Math.max(1, Math.min(Math.round(system.s2SampleUs * 1000 * machine.clockGHz), 2 ** 32 - 1));
+}
 
 /** The times of stage2-faults in cycles. What is under the shared lock is as long as under the exclusive one. */
 function stage2FaultCosts({ system, machine }: Config): Record<string, number> {
@@ -66,7 +73,6 @@ function stage2FaultCosts({ system, machine }: Config): Record<string, number> {
     faultInside: cycles(inside),
     faultOutside: cycles(fault - inside),
     lineTransfer: exclusive ? 0 : cycles(s2SharedSerialUs / 2),
-    walkStep: WALK_STEP,
     gracePeriod: Math.min(cycles(system.rcuGraceUs), 2 ** 32 - 1),
     faultSpread: system.s2FaultSpread * 256,
   };
@@ -108,6 +114,7 @@ function options(core: Core, { system }: Config): number {
     EagerSplit: system.s2Split === 'eager',
     HardwareAf: system.s2HardwareAf,
     TlbRange: system.s2TlbRange,
+    TlbiOfVm: system.s2TlbiDomain === 'vm',
   };
   return Object.entries(stated).reduce((bits, [name, on]) => bits | (on ? core.Option[name] : 0), 0);
 }

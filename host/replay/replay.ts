@@ -16,6 +16,7 @@ import { type Summary, SUMMARY_SCHEMA } from '../results/summary.js';
 import { packageVersion } from '../paths.js';
 import { isEventful } from './kernel.js';
 import { machineBytes } from './machine.js';
+import { isSearch, searchSeeds } from './search.js';
 import { type LaneResult, MOST_KEPT_BYTES, replayedColumns, Replayer } from './replayer.js';
 import { summarizeLane } from './summarize.js';
 import { type Topology, topologyOf } from './topology.js';
@@ -46,6 +47,25 @@ export async function replayTrace(
   configs: readonly Config[],
   options: ReplayOptions = {},
 ): Promise<Summary[]> {
+  let passed = 0;
+  const replay = async (some: readonly Config[]): Promise<Summary[]> => {
+    const before = passed;
+    const onProgress: ReplayOptions['onProgress'] = (done, rows, repeated) => {
+      passed = before + rows;
+      options.onProgress?.(done, rows, before + repeated);
+    };
+    return some.length === 0 ? [] : replayPass(path, some, { ...options, onProgress });
+  };
+  const plain = (await replay(configs.filter((config) => !isSearch(config)))).values();
+  const summaries: Summary[] = [];
+  for (const config of configs) {
+    summaries.push(isSearch(config) ? await searchSeeds(config, replay) : plain.next().value!);
+  }
+  return summaries;
+}
+
+/** The same for configurations that take one pass over the trace. */
+async function replayPass(path: string, configs: readonly Config[], options: ReplayOptions = {}): Promise<Summary[]> {
   const reader = await TraceReader.open(path);
   try {
     const { metadata, rows } = reader;

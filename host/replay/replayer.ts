@@ -16,6 +16,8 @@ import { isEventful } from './kernel.js';
 import { addLane } from './machine.js';
 import { type CapturedTables } from '../tables/captured.js';
 import { type TraceMemory } from './placement.js';
+import { type TimelinePoint } from '../results/summary.js';
+import { hasTimeline, Timeline } from './timeline.js';
 import { type Topology } from './topology.js';
 
 /** A lane's counts between the begin and end rows of a phase. */
@@ -38,6 +40,8 @@ export interface LaneResult {
   tableBytes: number[];
   replicaTableBytes: number[];
   replicaBytes: number[];
+  /** Of a simulation by clocks; null where there is none. */
+  timeline: TimelinePoint[] | null;
   /** Invariants that are checked; empty without replay.checks. */
   checks: Record<string, Violations>;
 }
@@ -137,6 +141,8 @@ export class Replayer {
   private inCore: Batch | null = null;
   private bytes: Uint8Array;
   private readonly events: Events | null;
+  /** By lane. */
+  private readonly timelines: (Timeline | null)[];
   private readonly changes: TableChanges | null;
   /** Rows of the trace before the present chunk, and records. */
   private rows = 0;
@@ -163,6 +169,9 @@ export class Replayer {
     this.changes = source.tables ? new TableChanges(core, source.tables) : null;
     this.lanes = configs.map((config, i) => addLane(core, config, topologies[i], source, source.tables));
     this.events = configs.some(isEventful) ? new Events(core) : null;
+    this.timelines = configs.map((config, i) =>
+      hasTimeline(config) ? new Timeline(core, this.lanes[i], config.machine.clockGHz) : null,
+    );
     this.cpus = topologies[0].cpuNode.length;
     this.selected = configs[0].replay.phases ? new Set(configs[0].replay.phases) : null;
     this.warmups = configs
@@ -210,7 +219,7 @@ export class Replayer {
 
   /** Ends the replay: open phases count up to here. */
   finish(): LaneResult[] {
-    this.events?.complete();
+    this.events?.end();
     if (this.again) throw this.endless(this.again);
     for (const phase of this.open.keys()) this.endPhase(phase);
     // A warm-up that the trace did not reach the end of leaves nothing to count.
@@ -219,6 +228,7 @@ export class Replayer {
       counters: this.counters(lane),
       phases: [...this.phases.values()].map(({ phase, cpu, counted }) => ({ phase, cpu, counters: counted[lane] })),
       intervals: this.intervals?.of(lane, this.rows) ?? [],
+      timeline: this.timelines[lane]?.points() ?? null,
       ...this.kernelResult(lane),
       tableBytes: Array.from({ length: this.topologies[lane].nodes }, (_, node) =>
         Number(this.core.tableBytesOf(this.lanes[lane], node)),
@@ -405,6 +415,7 @@ export class Replayer {
     }
     entry.begin = now;
     this.open.set(phase, entry);
+    for (const timeline of this.timelines) timeline?.enter(phase);
     return entry;
   }
 
@@ -412,6 +423,7 @@ export class Replayer {
     const entry = this.open.get(phase);
     if (!entry) return;
     this.open.delete(phase);
+    for (const timeline of this.timelines) timeline?.enter([...this.open.keys()].at(-1) ?? null);
     entry.counted = entry.counted.map((sum, lane) => total(sum, difference(this.counters(lane), entry.begin![lane])));
     entry.begin = null;
   }

@@ -6,7 +6,7 @@ import { tableLevels } from '../config/paging.js';
 import { type Config } from '../config/schema.js';
 import { counterKeys } from '../core/counters.js';
 import { type CoreEnum } from '../core/instance.js';
-import { type Counters as Groups, type Flat } from '../results/summary.js';
+import { type Counters as Groups, type Flat, type TimelinePoint } from '../results/summary.js';
 import { type Counters } from './counters.js';
 import { type LaneResult } from './replayer.js';
 import { type Topology } from './topology.js';
@@ -19,6 +19,8 @@ export interface LaneSummary {
   nodes: (Groups & { node: number })[];
   /** Only with replay.intervals. */
   intervals?: (Groups & { from: number; to: number })[];
+  /** Only of a simulation by clocks. */
+  timeline?: TimelinePoint[];
 }
 
 /** What a system that issues no maintenance has of it. */
@@ -26,7 +28,7 @@ const NO_MAINTENANCE = { tlbi: {}, ipi: {}, trap: 0, barrier: 0, rootWrite: 0, s
 
 /** The sums of one lane's counters. `phaseNames` gives names to phase numbers. */
 export function summarizeLane(
-  { counters, phases, intervals, tableBytes, replicaTableBytes, replicaBytes }: LaneResult,
+  { counters, phases, intervals, timeline, tableBytes, replicaTableBytes, replicaBytes }: LaneResult,
   config: Config,
   topology: Topology,
   stats: CoreEnum,
@@ -59,6 +61,7 @@ export function summarizeLane(
       return { node, ...withTable(groups(counters, own), [node]) };
     }),
     ...(config.replay.intervals === null ? {} : { intervals: stretches }),
+    ...(timeline && { timeline }),
   };
 }
 

@@ -29,6 +29,12 @@ export function cellLabel(varied: Record<string, unknown>, keys: string[]): stri
   return keys.map((key) => valueLabel(varied[key])).join(' · ');
 }
 
+/** The same, with the name of a key where its value alone does not say what it is. */
+export function namedLabel(varied: Record<string, unknown>, keys: string[]): string {
+  const named = (key: string) => (typeof varied[key] === 'string' ? '' : `${key.slice(key.lastIndexOf('.') + 1)} `);
+  return keys.map((key) => `${named(key)}${valueLabel(varied[key])}`).join(' · ');
+}
+
 /** The distinct values of a key: numbers ascending, all else as the experiment lists them. */
 export function values(cells: CellData[], key: string): unknown[] {
   const distinct = [...new Map(cells.map(({ varied }) => [valueLabel(varied[key]), varied[key]])).values()];

@@ -8,13 +8,14 @@ import { markup, type Markup } from './html.js';
 import { groupBy } from './keys.js';
 import { facts, plots, section } from './page.js';
 import { figure } from './plot.js';
+import { seriesPlot } from './seriesPlot.js';
 import { type Measured, unitOf } from './published.js';
 import { type Column, resultTable } from './resultTable.js';
 
 type Placed = Measured & { at: NonNullable<Measured['at']> };
 
 const MEANING =
-  'Gains in percent, measured beside published: the speed-up T_old/T_new - 1 and the cycles saved 1 - T_new/T_old, T being the cycles of the CPU that owns the phase. A band is where a measurement is expected to be; where none is stated there is nothing to be in or out of.';
+  'Gains in percent, measured beside published: the speed-up T_old/T_new - 1 and the cycles saved 1 - T_new/T_old, T being the cycles of the CPU that owns the phase. Tables of other numbers name their unit. A band is where a measurement is expected to be; where none is stated there is nothing to be in or out of.';
 
 export async function publishedSection(cases: Measured[]): Promise<Markup | null> {
   const placed = cases.filter((entry): entry is Placed => entry.at !== undefined);
@@ -33,7 +34,8 @@ function verdict(cases: Measured[]): Markup | null {
 }
 
 function tableOf(cases: Placed[]): Markup | Promise<Markup> {
-  return cases.every(({ measure }) => 'perSecond' in measure) ? costs(cases) : machineTable(cases);
+  if (cases.every(({ measure }) => 'perSecond' in measure)) return costs(cases);
+  return cases.every(({ measure }) => 'gain' in measure) ? machineTable(cases) : valueTable(cases);
 }
 
 const COSTS =
@@ -50,7 +52,7 @@ async function machineTable(cases: Placed[]): Promise<Markup> {
   const lines = groupBy(cases, (entry) => entry.at.line);
   const names = [...new Set(cases.map((entry) => entry.at.column))];
   const columns: Column<Placed[]>[] = [
-    { title: 'Test', text: ([entry]) => entry.at.line },
+    { title: at.axis ?? 'Test', text: ([entry]) => entry.at.line },
     ...names.flatMap((name) =>
       columnsOf(
         name,
@@ -67,7 +69,63 @@ ${facts([
   ['Upper bounds', boundsOf(cases)],
   ['Source', sources.join('; ')],
 ])}
-${stated && plots([await gainPlot(cases)], true)}`;
+${isSeries(cases) ? plots([await casePlot(cases, 'gain, percent')]) : stated && plots([await gainPlot(cases)], true)}`;
+}
+
+/** A table of numbers that are no gains, in the unit that the table names. */
+async function valueTable(cases: Placed[]): Promise<Markup> {
+  const names = [...new Set(cases.map(({ at }) => at.column))];
+  const columns: Column<Placed[]>[] = [
+    { title: cases[0].at.axis ?? 'Case', text: ([entry]) => entry.at.line },
+    ...names.flatMap((name) =>
+      numberColumns(
+        name,
+        (line: Placed[]) => line.find((entry) => entry.at.column === name),
+        cases.filter(({ at }) => at.column === name),
+      ),
+    ),
+  ];
+  const sources = [...new Set(cases.flatMap(({ source }) => source ?? []))];
+  return markup`<h3>${cases[0].at.table}</h3>
+${resultTable(
+  columns,
+  groupBy(cases, (entry) => entry.at.line),
+)}
+${facts([['Source', sources.join('; ')]])}
+${isSeries(cases) && plots([await casePlot(cases, cases[0].at.table)], true)}`;
+}
+
+/** Measured and published numbers of one column of such a table, and the band where some case has one. */
+function numberColumns<Row>(name: string, of: (row: Row) => Measured | undefined, cases: Measured[]): Column<Row>[] {
+  const value = (title: string, key: 'measured' | 'published'): Column<Row> => ({
+    ...{ title, group: name },
+    cell: (row) => {
+      const shown = of(row)?.[key] ?? null;
+      return { written: shown === null ? '-' : number(shown), value: shown };
+    },
+  });
+  return [
+    value('measured', 'measured'),
+    ...(cases.some(({ published }) => published !== null) ? [value('published', 'published')] : []),
+    ...(cases.some(({ inBand }) => inBand !== null) ? bandColumns(name, of) : []),
+  ];
+}
+
+/** Lines that are numbers: enough for a curve. */
+function isSeries(cases: Placed[]): boolean {
+  const lines = new Set(cases.map(({ at }) => Number(at.line)));
+  return lines.size >= 3 && [...lines].every(Number.isFinite);
+}
+
+/** The cases of a table whose lines are numbers, over these. */
+function casePlot(cases: Placed[], title: string): Promise<Markup> {
+  const points = cases.flatMap((entry) =>
+    (['measured', 'published'] as const).flatMap((kind) => {
+      const y = entry[kind];
+      return y === null ? [] : { series: entry.at.column, x: Number(entry.at.line), y, kind };
+    }),
+  );
+  return seriesPlot(`Measured, ${cases[0].at.table}`, { x: cases[0].at.axis ?? null, y: title }, points, true);
 }
 
 /** The columns of one kind of run, such as hot; those of published numbers and of bands where some of its cases have them. */
@@ -89,15 +147,18 @@ function columnsOf<Row>(name: string, of: (row: Row) => Measured | undefined, ca
       return { written: stated === null ? '-' : `${stated}%`, value: stated };
     },
   };
-  const bandColumns: Column<Row>[] = [
-    { title: 'band', group: name, unit: '%', text: (row) => bandOf(of(row)) },
-    { title: 'inside', group: name, text: (row) => wordOf(of(row)) },
-  ];
   return [
     share('speed-up', 'T_old/T_new - 1', ({ gain }) => gain?.speedup ?? null),
     share('saved', '1 - T_new/T_old', ({ gain }) => gain?.saved ?? null),
     ...(published ? [statedColumn] : []),
-    ...(banded ? bandColumns : []),
+    ...(banded ? bandColumns(name, of, '%') : []),
+  ];
+}
+
+function bandColumns<Row>(group: string, of: (row: Row) => Measured | undefined, unit?: string): Column<Row>[] {
+  return [
+    { title: 'band', group, unit, text: (row) => bandOf(of(row)) },
+    { title: 'inside', group, text: (row) => wordOf(of(row)) },
   ];
 }
 
@@ -136,7 +197,10 @@ function wordOf(entry: Measured | undefined): string {
 
 /** What remote accesses that all become local could gain, by the latencies of the machine: nothing can gain more. */
 function boundsOf(cases: Measured[]): string {
-  const machines = cases.flatMap(({ over }) => (over ? [over.config.machine as Machine] : []));
+  // Where the systems that are compared are the same, no access becomes local.
+  const machines = cases.flatMap(({ over, measure }) =>
+    over && 'gain' in measure && 'system.name' in measure.of ? [over.config.machine as Machine] : [],
+  );
   const texts = machines.map(({ latency: { localNs, remoteNs } }) => {
     const bounds = `speed-up ${percent(remoteNs / localNs - 1)}, saved ${percent(1 - localNs / remoteNs)}`;
     return `${bounds} (memory at ${number(localNs)} ns local, ${number(remoteNs)} ns remote)`;

@@ -12,6 +12,7 @@ import { markup, type Markup } from './html.js';
 import * as metrics from './metrics.js';
 import { card, facts, page, plots, section } from './page.js';
 import { figure } from './plot.js';
+import { timelineSection } from './timelinePlot.js';
 import { type Column, metricColumn, resultTable } from './resultTable.js';
 
 interface Part {
@@ -40,6 +41,7 @@ ${header(summary)}
 </header>`,
     cards(totals),
     await cyclesSection(totals, busy, phases),
+    await timelineSection(summary.timeline),
     await walkSection(totals, busy, phases),
     section('Phases', PHASES, [partsTable('Phase', phases, true)]),
     section('CPUs', idle(cpus.length - busy.length), [partsTable('CPU', busy, false)]),

@@ -10,7 +10,15 @@ import {
   readCell,
   readManifest,
 } from '../results/manifest.js';
-import { type Flat, flatten, type Gain, gain, phaseGain, type Summary } from '../results/summary.js';
+import {
+  type Flat,
+  flatten,
+  type Gain,
+  gain,
+  phaseGain,
+  type Summary,
+  type TimelinePoint,
+} from '../results/summary.js';
 import { join } from 'node:path';
 
 export interface PhaseData {
@@ -28,6 +36,7 @@ export interface CellData {
   config: Record<string, unknown>;
   flat: Flat;
   phases: PhaseData[];
+  timeline?: TimelinePoint[];
   /** Counters of each CPU that the trace has. */
   cpus: { cpu: number; flat: Flat }[];
 }
@@ -37,6 +46,7 @@ export interface TraceData {
   /** The trace's name; with a number where several parts of the experiment have the trace. */
   title: string;
   trace: ManifestTrace;
+  part: number;
   cells: CellData[];
   baseline: CellData | null;
 }
@@ -70,7 +80,7 @@ export function readSweep(dir: string): SweepData {
       const isOwn = (cell: ManifestCell) => cell.part === part && traceOf(cell.trace) === trace;
       const cells = done.flatMap((cell, i) => (isOwn(cell) ? [cellData(cell, trace, summaries[i])] : []));
       const base = done.find(isOwn)?.baseline;
-      return { trace, cells, baseline: cells.find(({ cell }) => cell === base) ?? null };
+      return { trace, part, cells, baseline: cells.find(({ cell }) => cell === base) ?? null };
     }),
   );
   return {
@@ -88,14 +98,23 @@ function cellData({ cell, varied }: ManifestCell, { name }: ManifestTrace, summa
     cpu: phase.cpu,
     flat: flatten(phase),
   }));
+  const { timeline } = summary;
   const cpus = summary.cpus.map((cpu) => ({ cpu: cpu.cpu, flat: flatten(cpu) }));
-  return { cell, name, varied, config: summary.config, flat: flatten(summary.totals), phases, cpus };
+  return { cell, name, varied, config: summary.config, flat: flatten(summary.totals), phases, cpus, timeline };
 }
 
 function withTitle(data: Omit<TraceData, 'title'>, _index: number, all: Omit<TraceData, 'title'>[]): TraceData {
   const same = all.filter(({ trace }) => trace === data.trace);
   const title = same.length > 1 ? `${data.trace.name} (${same.indexOf(data) + 1} of ${same.length})` : data.trace.name;
   return { ...data, title };
+}
+
+/** The name of what a trace has in common with others of its part: a scenario whose parameters are the same but for CPUs and vCPUs; else only itself. */
+export function familyOf({ trace, part }: TraceData): string {
+  const { scenario, parameters, name } = trace;
+  if (!scenario) return JSON.stringify([part, name]);
+  const { cpus: _cpus, vcpus: _vcpus, ...others } = parameters ?? {};
+  return JSON.stringify([part, scenario, others]);
 }
 
 /** Of the varied keys those that the cells' part of the experiment varies. */

@@ -13,7 +13,9 @@ import { card, facts, page, plots, section } from './page.js';
 import { phaseMap } from './phaseMap.js';
 import { measurePublished } from './published.js';
 import { publishedSection } from './publishedSection.js';
+import { scalingSection } from './scaling.js';
 import { type Column, gainColumns, metricColumn, resultTable } from './resultTable.js';
+import { deferredSection } from './timelinePlot.js';
 import { type CellData, cellGain, ownKeys, type PhaseData, type SweepData, type TraceData } from './sweepData.js';
 
 /** Whose cycles the gain of a phase uses. */
@@ -38,6 +40,8 @@ ${manifest.description && markup`<p>${manifest.description}</p>`}
 ${whatWasRun(sweep)}
 </header>`,
     await publishedSection(measurePublished(sweep)),
+    await scalingSection(traces, keys),
+    await deferredSection(traces, keys),
     ...traces.map((data) => headline(data, ownKeys(data, keys))),
     effectsSection(traces, keys),
     ...(await plotSections(traces, keys)),
@@ -53,7 +57,7 @@ function whatWasRun({ manifest, traces, missing, versions }: SweepData): Markup 
     (key) => markup`<code>${key}</code>: ${values(having(key), key).map(valueLabel).join(', ')}<br />`,
   );
   const described = manifest.traces.map((trace) => {
-    const { path, name, records, sha256, ...provenance } = trace;
+    const { path, name, records, sha256, parameters: _, ...provenance } = trace;
     const known = [...leaves(provenance)]
       .filter(([key]) => key !== '')
       .map(([key, value]) => `${key} ${valueLabel(value)}`);

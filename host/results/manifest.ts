@@ -19,8 +19,17 @@ const manifest = z.looseObject({
   vary: z.array(z.string()),
   /** What the experiment is compared with. */
   published: z.array(publishedSchema).default([]),
+  /** A trace that is a scenario has its name and parameters. */
   traces: z.array(
-    z.looseObject({ path: z.string(), name: z.string(), records: z.number(), sha256: z.string().nullish() }),
+    z.looseObject({
+      path: z.string(),
+      name: z.string(),
+      records: z.number(),
+      sha256: z.string().nullish(),
+      cpus: z.number().nullish(),
+      scenario: z.string().nullish(),
+      parameters: z.record(z.string(), z.unknown()).nullish(),
+    }),
   ),
   cells: z.array(
     z.looseObject({

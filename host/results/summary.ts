@@ -34,6 +34,21 @@ const counters = z.looseObject({
   cycles: z.looseObject({ total: count, critical: count.optional(), own: count.optional(), base: count, walk: count }),
 });
 
+/** What a simulation by clocks was like at one time. */
+const timelinePoint = z.looseObject({
+  us: count,
+  /** The number of the phase; null outside of all. */
+  phase: count.nullable(),
+  /** Bytes of detached tables that are not yet free, and of all tables, these too. */
+  deferredBytes: count,
+  tableBytes: count,
+  /** CPUs that hold mmu_lock, and that wait for it. */
+  holding: count,
+  waiting: count,
+  /** Faults taken so far. */
+  faults: count,
+});
+
 const summary = z.looseObject({
   schema: z.literal(SUMMARY_SCHEMA),
   /** `tables`: SHA-256 of the table image that was walked, where a sweep is planned. */
@@ -51,6 +66,10 @@ const summary = z.looseObject({
   nodes: z.array(z.looseObject({ node: count })),
   /** The rows [from, to) of the trace; only with replay.intervals, and without stretches of which no row was replayed. */
   intervals: z.array(z.looseObject({ ...counters.shape, from: count, to: count })).optional(),
+  /** stage2-faults: points of simulated time. */
+  timeline: z.array(timelinePoint).optional(),
+  /** Seeds of the random scheduler that were tried; only with system.s2Seeds. */
+  search: z.looseObject({ seeds: count }).optional(),
   run: z.looseObject({ version: z.string().optional() }).optional(),
 });
 
@@ -58,6 +77,7 @@ const summary = z.looseObject({
 export type Counters = z.infer<typeof counters>;
 /** The whole document. */
 export type Summary = z.infer<typeof summary>;
+export type TimelinePoint = z.infer<typeof timelinePoint>;
 /** Counters by dotted path: `tlb.l1d.hit`. */
 export type Flat = Record<string, number>;
 

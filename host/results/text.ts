@@ -59,19 +59,23 @@ function totalsText(totals: Counters, invariants: string | null): string {
 }
 
 /** The invariants that were broken, a line each: how often, and where first. */
-export function brokenInvariants({ checks }: Summary): string[] {
+export function brokenInvariants({ checks, config }: Summary): string[] {
+  const seed = (config.system as { s2Seed?: number | null } | undefined)?.s2Seed ?? null;
+  const by = seed === null ? '' : ` (system.s2Seed: ${seed})`;
   const found = (checks ?? {}) as Record<string, Partial<Violations>>;
   return Object.entries(found).flatMap(([name, { violations = 0, first }]) => {
     if (violations === 0) return [];
     const where = first ? `; first at record ${first.record}, address ${first.va}, CPU ${first.cpu}` : '';
-    return [`invariant ${name} was broken ${number(violations)} times${where}`];
+    return [`invariant ${name} was broken ${number(violations)} times${where}${by}`];
   });
 }
 
 /** Whether invariants hold, in words; null where none was checked. */
 export function invariantsText(summary: Summary): string | null {
   const checked = Object.keys(summary.checks ?? {}).length;
-  return checked === 0 ? null : brokenInvariants(summary).join('; ') || `all ${checked} hold`;
+  if (checked === 0) return null;
+  const seeds = summary.search ? `, with ${number(summary.search.seeds)} seeds` : '';
+  return brokenInvariants(summary).join('; ') || `all ${checked} hold${seeds}`;
 }
 
 /** What events made the kernel do, where there were any. */

@@ -107,7 +107,8 @@ export function manifestOf({ experiment, traces, cells }: Plan, done: ReadonlySe
 /** A trace with where it comes from, as far as it says; its path is as it was given. */
 function manifestTrace({ file, name, given, records, metadata }: PlannedTrace): Manifest['traces'][number] {
   const { arch, cpus, source } = metadata ?? {};
-  const provenance = { arch, cpus, tool: source?.tool, origin: source?.origin };
+  const { tool, origin, scenario, parameters } = (source ?? {}) as Record<string, unknown>;
+  const provenance = { arch, cpus, tool, origin, scenario, parameters };
   const known = Object.entries(provenance).filter(([, value]) => value !== undefined && value !== null);
   return { path: given, name, records, sha256: file.sha256, ...Object.fromEntries(known) };
 }

@@ -21,7 +21,7 @@ import { hypRandomIdmap } from './scenarios/hypRandomIdmap.js';
 import { migration } from './scenarios/migration.js';
 import { module } from './scenarios/module.js';
 import { patch } from './scenarios/patch.js';
-import { s2Collapse, s2DirtyLog, s2MkOld, s2Populate, s2SamePage } from './scenarios/stage2.js';
+import { s2Collapse, s2DirtyLog, s2MkOld, s2Populate, s2SamePage, s2Unmap } from './scenarios/stage2.js';
 import { vmalloc } from './scenarios/vmalloc.js';
 
 export { type Scenario } from './scenario.js';
@@ -42,6 +42,7 @@ export const SCENARIOS: readonly Scenario[] = [
   s2SamePage,
   s2Collapse,
   s2MkOld,
+  s2Unmap,
 ];
 
 /** The scenario of that name. Throws UsageError with the nearest name. */

@@ -14,6 +14,7 @@ const MODES = [
   ['FastFaults'],
   ['FastFaults', 'TlbRange', 'HardwareAf', 'EagerSplit'],
   ['HypIpi', 'TlbRange'],
+  ['TlbiOfVm', 'TlbRange', 'EagerSplit'],
 ];
 const CPUS = [2, 3, 5];
 

@@ -287,3 +287,83 @@ describe('times', () => {
     expect(machine.counted(['MaintenanceBlackout'], () => {})).toEqual({ MaintenanceBlackout: blackout });
   });
 });
+
+describe('broadcast to the CPUs of a guest only', () => {
+  /** Two guests, each on two of four CPUs; all four split a block at once. The cycles between taking the blocks out and the tables in their place. */
+  function blackout(options: string[], vmOf: (cpu: number) => number): number {
+    const machine = new Stage2Machine({ cpus: 4, options, costs: { TlbiBroadcast: 100 } });
+    for (const vm of [1, 2]) machine.create(vm);
+    const each = (page: number, faultClass: number) => {
+      for (let cpu = 0; cpu < 4; cpu++) {
+        machine.event('Stage2Fault', cpu, cpu * BLOCK, page, vmOf(cpu), faultClass, page);
+      }
+      machine.run();
+    };
+    each(BLOCK, 0);
+    for (const vm of [1, 2]) machine.event('Stage2WriteProtect', 0, 0, 4 * BLOCK, vm);
+    machine.run();
+    const before = machine.counter('MaintenanceBlackout');
+    each(PAGE, 1);
+    expect(machine.violations()).toEqual({});
+    return machine.counter('MaintenanceBlackout') - before;
+  }
+
+  const halves = (cpu: number) => 1 + (cpu >> 1);
+
+  // CPU k's first TLBI meets those of the CPUs before it, every second one those of all that it meets at all: with n of them 100 (1 + ... + n) + 100 n n.
+  it.each([
+    ['all four', [], 1000 + 1600],
+    ['two and two', ['TlbiOfVm'], 2 * (300 + 400)],
+  ])("%s are in each other's way", (_, options, cycles) => {
+    expect(blackout(options, halves)).toBe(cycles);
+  });
+
+  it('guests that have run on the same CPU still are', () => {
+    const machine = new Stage2Machine({ cpus: 2, options: ['TlbiOfVm'], costs: { TlbiBroadcast: 100 } });
+    for (const vm of [1, 2]) {
+      machine.create(vm);
+      for (const cpu of [0, 1]) machine.event('VcpuLoad', cpu, cpu, vm);
+    }
+    for (const cpu of [0, 1]) machine.event('Stage2Fault', cpu, 0, BLOCK, cpu + 1, 0, BLOCK);
+    machine.run();
+    for (const vm of [1, 2]) machine.event('Stage2WriteProtect', 0, 0, BLOCK, vm);
+    machine.run();
+    for (const cpu of [0, 1]) machine.event('Stage2Fault', cpu, 0, PAGE, cpu + 1, 1, PAGE);
+    // 100 + 200, then 200 each.
+    expect(machine.counted(['MaintenanceBlackout'], () => {})).toEqual({ MaintenanceBlackout: 700 });
+  });
+});
+
+describe('over time', () => {
+  it('points are as far apart as needed for a fixed number of them', () => {
+    // Every fault takes 10 cycles, so that at 10 k cycles k were taken.
+    const machine = guest({ costs: { FaultOutside: 10 } });
+    const { core, lane } = machine;
+    core.setStage2Timeline(lane, 10);
+    machine.fault(0, 0, 600 * PAGE);
+    core.endTakenEvents();
+    const { Clock, Faults, TableBytes, Count } = core.Point;
+    const points = Array.from(
+      { length: core.stage2PointCount(lane) },
+      (_, i) => new BigUint64Array(core.memory.buffer, core.stage2Points(lane) + i * Count * 8, Count),
+    );
+    // 512 points 10 apart become 256 that are 20 apart; up to 6,000 these are 301, and one for the end.
+    const clocks = [...Array.from({ length: 301 }, (_, i) => 20 * i), 6000];
+    expect(points.map((point) => Number(point[Clock]))).toEqual(clocks);
+    expect(points.map((point) => Number(point[Faults]))).toEqual(clocks.map((clock) => clock / 10));
+    // A root of two pages; in the end a table of level 2, two of level 3, and the memcache's two.
+    expect([points[0], points[301]].map((point) => Number(point[TableBytes]))).toEqual([2 * PAGE, 7 * PAGE]);
+  });
+
+  it('what still waits at the end counts until then', () => {
+    const machine = mapped(2 * PAGE, PAGE, { costs: { GracePeriod: 1000, FaultOutside: 100 } });
+    protect(machine, BLOCK);
+    // The table is unlinked after the first fault's time, the second one takes 100 more.
+    machine.fault(0, 0, BLOCK, BLOCK, 1);
+    machine.fault(0, GIB, PAGE);
+    machine.run();
+    expect(machine.counter('MaintenanceDeferred_Byte_Cycles')).toBe(0);
+    machine.core.endTakenEvents();
+    expect(machine.counter('MaintenanceDeferred_Byte_Cycles')).toBe(100 * PAGE);
+  });
+});

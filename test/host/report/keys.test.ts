@@ -78,7 +78,7 @@ test('effects compare cells that differ in one key', () => {
     cell(3, { a: 2, b: 'y' }, 80),
   ];
   const trace = { path: 't', name: 't', records: 1 };
-  const [ofA, ofB, ...none] = effects({ title: 't', trace, cells, baseline: cells[0] }, ['a', 'b']);
+  const [ofA, ofB, ...none] = effects({ title: 't', trace, part: 0, cells, baseline: cells[0] }, ['a', 'b']);
   expect(none).toEqual([]);
   // a 1 -> 2: 200/100 = 2 and 100/80 = 1.25; sqrt(2 x 1.25) = 1.5811.
   expect(ofA).toMatchObject({ key: 'a', from: 1, to: 2, least: 0.25, most: 1, pairs: 2 });
@@ -90,7 +90,10 @@ test('effects compare cells that differ in one key', () => {
 test('keys that only change together have no effect of their own', () => {
   const cells = [cell(0, { a: 1, b: 1 }, 10), cell(1, { a: 2, b: 2 }, 20)];
   expect(
-    effects({ title: 't', trace: { path: 't', name: 't', records: 1 }, cells, baseline: cells[0] }, ['a', 'b']),
+    effects({ title: 't', trace: { path: 't', name: 't', records: 1 }, part: 0, cells, baseline: cells[0] }, [
+      'a',
+      'b',
+    ]),
   ).toEqual([]);
 });
 

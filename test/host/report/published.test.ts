@@ -45,7 +45,7 @@ function measured(...published: object[]): Measured[] {
   const cells = [cell(0, 'none', 150), cell(1, 'half', 100), cell(2, 'best', 75)];
   const data: SweepData = {
     manifest,
-    traces: [{ title: 't', trace, cells, baseline: null }],
+    traces: [{ title: 't', trace, part: 0, cells, baseline: null }],
     missing: [],
     versions: [],
   };

@@ -158,8 +158,19 @@ describe("guests' stage-2 faults", () => {
     ['s2-same-page', {}, { s2_fault: 3, operands: 6, phase_begin: 1, phase_end: 1 }],
     ['s2-dirty-log', { iterations: 2 }, { s2_fault: 9, s2_wp: 2, operands: 20, phase_begin: 5, phase_end: 5 }],
     ['s2-collapse', {}, { s2_fault: 6, s2_wp: 1, operands: 13, phase_begin: 3, phase_end: 3 }],
+    ['s2-same-page', { iterations: 2 }, { s2_fault: 9, s2_wp: 2, operands: 20, phase_begin: 5, phase_end: 5 }],
+    // The second round has a phase of writes more, and s2_wp before it.
+    ['s2-collapse', { iterations: 2 }, { s2_fault: 12, s2_wp: 3, operands: 27, phase_begin: 7, phase_end: 7 }],
+    // 16M in pieces of 8M.
+    ['s2-unmap', { unmap: '8M' }, { s2_fault: 9, s2_unmap: 6, operands: 24, phase_begin: 2, phase_end: 2 }],
     ['s2-mkold', {}, { s2_fault: 6, s2_age: 1, operands: 13, phase_begin: 3, phase_end: 3 }],
   ])('%s %o: a row for each of three vCPUs and phase', async (name, params, rows) => {
     expect(await kindsOf(name, { cpus: 4, vcpus: 3, ...params })).toEqual({ ...guest, ...rows });
+  });
+
+  it('each guest is made, protected and destroyed by itself', async () => {
+    const rows = await kindsOf('s2-dirty-log', { cpus: 4, vms: 2 });
+    expect(rows).toMatchObject({ vm_create: 2, vm_destroy: 2, vcpu_load: 4, s2_fault: 8, s2_wp: 2 });
+    await expect(kindsOf('s2-dirty-log', { cpus: 4, vms: 3 })).rejects.toThrow('expected a divisor of the 4 vCPUs');
   });
 });

@@ -1,22 +1,24 @@
-// The door of the systems: set-up, and one event at a time.
+// The door of the systems: set-up, and one event at a time. Above them all, so that those with folders of their own (hyp, stage2) use the kernel's parts
+// in systems/ and not the other way round.
 
-import { Check, Cost, Format, Lane, NODE_OF_CPU, Part, System } from '../layout';
-import { importRoot, storeEntry } from '../paging/captured';
-import { ADD, Stat } from '../stats';
-import { Invalidation, invalidateOn } from '../tlb/invalidate';
-import { allocate } from '../memory/arena';
-import { initSpaces } from '../paging/space';
-import { hypEvent } from '../hyp/events';
-import { armEvent } from './arm64';
-import { newShadows } from '../tlb/shadow';
-import { checkAll } from './check';
-import { addPart, bootImage, copyBytes } from './image';
-import { bootHostStage2, hostCopyBytes, hostStage2Event, initHostStage2 } from './hoststage2';
-import { KERNEL, newKernel, Violation } from './kernel';
-import { pairs } from './common';
-import { BLOCK, kernelContext, syncedStores } from './operations';
-import { newSim, stage2Event } from '../stage2/schedule';
-import { x86Event } from './x86';
+import { Check, Cost, Format, Lane, NODE_OF_CPU, Part, System } from './layout';
+import { importRoot, storeEntry } from './paging/captured';
+import { ADD, Stat } from './stats';
+import { Invalidation, invalidateOn } from './tlb/invalidate';
+import { allocate } from './memory/arena';
+import { initSpaces } from './paging/space';
+import { checkHyp } from './hyp/check';
+import { hypEvent } from './hyp/events';
+import { armEvent } from './systems/arm64';
+import { newShadows } from './tlb/shadow';
+import { checkAll } from './systems/check';
+import { addPart, bootImage, copyBytes } from './systems/image';
+import { bootHostStage2, hostCopyBytes, hostStage2Event, initHostStage2 } from './systems/hoststage2';
+import { KERNEL, newKernel, Violation } from './systems/kernel';
+import { pairs } from './systems/common';
+import { BLOCK, kernelContext, syncedStores } from './systems/operations';
+import { newSim, stage2Event } from './stage2/schedule';
+import { x86Event } from './systems/x86';
 
 /**
  * Gives a lane a kernel that expands events. `replicate`: one view per node. The kernel's half has the same tables in every address space.
@@ -82,7 +84,9 @@ export function expandEvent(
   else if (lane.hostTree) hostStage2Event(lane, cpu, kind, va, arg, a, b, c);
   else armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.hyp) hypEvent(lane, cpu, kind, va, arg, a);
-  if (lane.checks) checkAll(lane);
+  if (!lane.checks) return;
+  checkHyp(lane);
+  checkAll(lane);
 }
 
 /** Maps the image and, unless `later`, copies it; once, before the first row. */
