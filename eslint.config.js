@@ -17,7 +17,20 @@ const assemblyScript = {
 };
 
 /** The core's layers from the lowest to the highest; a layer may import only layers before it. */
-const layers = ['layout', 'stats', 'memory', 'paging', 'tlb', 'cache', 'systems', 'hyp', 'stage2', 'event', 'replay', 'index'];
+const layers = [
+  'layout',
+  'stats',
+  'memory',
+  'paging',
+  'tlb',
+  'cache',
+  'systems',
+  'hyp',
+  'stage2',
+  'event',
+  'replay',
+  'index',
+];
 const core = (layer) => `assembly/${layer}/**/*.ts`;
 
 export default tseslint.config(

@@ -220,7 +220,8 @@ function enterSection(sim: Sim, w: Walker): void {
   else if (isShared(sim)) w.rcuSince = ++sim.rcuCounter;
   enterTable(sim, w, w.guest.root, w.guest.stage.depth - 1);
   const isLate = w.guest.invalidating || w.guest.sequence != w.sequence;
-  w.step = w.action == Action.Map && isLate ? Step.Again : Step.Walk;
+  // user_mem_abort asks, which serves permissions too; handle_access_fault does not, nor can a walk without the lock.
+  w.step = isLate && w.action != Action.Young && w.hold != Hold.None ? Step.Again : Step.Walk;
 }
 
 /** A step in the critical section takes of its time. */
