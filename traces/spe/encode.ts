@@ -4,8 +4,6 @@
 //   98 99 9a total, issue and translation latency (2 each)   b2 data VA (8)   43 source (1)   b3 data PA (8)   71 timestamp (8)
 // A packet without meaning is left out; a record without a timestamp ends with 01.
 
-import { CLASS_BRANCH, CLASS_LOAD_STORE, CLASS_OTHER } from './packets.js';
-
 export const RECORD_BYTES = 64;
 
 /** The fields of a record; what is not there has no packet. */
@@ -16,7 +14,8 @@ export interface SpeRecord {
   /** CONTEXTIDR of `contextEl`, 1 or 2. */
   context?: number;
   contextEl?: number;
-  operationClass?: typeof CLASS_OTHER | typeof CLASS_LOAD_STORE | typeof CLASS_BRANCH;
+  /** CLASS_OTHER, CLASS_LOAD_STORE or CLASS_BRANCH. */
+  operationClass?: number;
   /** Payload of the operation. */
   operation?: number;
   /** Bits of EVENT. */

@@ -1,9 +1,14 @@
 // Rows of sampled accesses as columns, filled by every format of perf.
 
-import { BATCH_ROWS, PA_UNKNOWN, type Batch, type ColumnName } from '../../batch.js';
+import { BATCH_ROWS, MODE_KERNEL, MODE_USER, PA_UNKNOWN, type Batch, type ColumnName } from '../../batch.js';
 
 /** Rows that one piece of a capture may add between two looks at `full`. */
 const SLACK = 8192;
+
+/** The mode of code at an address, where nothing else tells: the upper half of the address space is the kernel's. */
+export function modeOfCode(pc: bigint): number {
+  return ((pc >> 55n) & 1n) === 1n ? MODE_KERNEL : MODE_USER;
+}
 
 export class SampleRows {
   static readonly COLUMNS: readonly ColumnName[] = ['cpu', 'kind', 'va', 'pa', 'mode', 'tid', 'time'];
