@@ -2,14 +2,12 @@
 // include/uapi/linux/perf_event.h and, from type 64 on, tools/lib/perf/include/perf/event.h.
 //   record = u32 type, u16 misc, u16 size, payload       size is that of the whole record
 
-import { FETCH, LOAD, MODE_GUEST, MODE_HYPERVISOR, MODE_KERNEL, MODE_USER } from '../../batch.js';
+import { MODE_GUEST, MODE_HYPERVISOR, MODE_KERNEL, MODE_USER } from '../../batch.js';
 import { InputError } from '../../errors.js';
 import { type TraceMetadata } from '../../metadata.js';
 import { noDamage, SpeDecoder, SpeRecords } from '../../spe/decode.js';
-import { type Threads } from '../../threads.js';
-import { kindOf, tallyDataSrc } from './dataSrc.js';
 import { readFeature, type Features } from './features.js';
-import { modeOfCode, SampleRows } from './rows.js';
+import { type SampleRows } from './rows.js';
 import { Running } from './running.js';
 import {
   ADDR,
@@ -21,9 +19,9 @@ import {
   readTrailer,
   type Attributes,
 } from './sample.js';
-import { flag, noAddresses, type Settings } from './settings.js';
-import { SpeRows, type SpeSource } from './speRows.js';
-import { Tally } from './tally.js';
+import { noAddresses, type Settings } from './settings.js';
+import { SampleSink } from './sink.js';
+import { damageNotes, SpeRows, type SpeSource } from './speRows.js';
 import { perfTime, type TimeConversion } from './timeConv.js';
 
 export const HEADER_BYTES = 8;
@@ -89,11 +87,10 @@ interface Stream {
 
 /** What the records of a file add up to. */
 export class Capture {
-  readonly rows = new SampleRows();
+  private readonly sink: SampleSink;
   readonly features: Features = {};
   /** The kind of its AUX data; null without any. */
   private auxKind: string | null = null;
-  private readonly tally = new Tally();
   private readonly running = new Running();
   private readonly events: Attributes[] = [];
   private readonly eventOf = new Map<bigint, Attributes>();
@@ -104,24 +101,19 @@ export class Capture {
   private readonly midrs = new Map<number, number>();
   private readonly aux = { records: 0, truncated: 0, partial: 0, collision: 0, errors: 0 };
   private readonly speRows: SpeRows;
-  private readonly fetch: boolean;
-  private readonly threads: Threads;
   private timeConversion: TimeConversion | null = null;
   private pmuType: number | null = null;
   /** Set when perf did not finish the file. */
   unfinished = false;
   private stamped = false;
-  private spread = false;
   private lost = 0;
-  private auxBytes = 0;
 
   constructor(
     private readonly path: string,
     private readonly settings: Settings,
   ) {
-    this.fetch = flag(settings, 'fetch');
-    this.threads = settings.threads;
-    this.speRows = new SpeRows(this.rows, this.tally, this.fetch);
+    this.sink = new SampleSink(settings);
+    this.speRows = new SpeRows(this.sink.rows, this.sink.tally, this.sink.fetch);
   }
 
   /** Adds an event, and the ids by which its records name it. */
@@ -131,6 +123,11 @@ export class Capture {
     const attributes = readAttributes(view, at, bytes);
     this.events.push(attributes);
     for (const id of ids) this.eventOf.set(id, attributes);
+  }
+
+  /** The rows so far. */
+  get rows(): SampleRows {
+    return this.sink.rows;
   }
 
   /** Takes the record of `size` bytes at `at` in the view, which is at `position` of the file. */
@@ -207,7 +204,6 @@ export class Capture {
     const bytes = Number(view.getBigUint64(at + 8, true));
     const offset = Number(view.getBigUint64(at + 16, true));
     if (this.pmuType === null) return { bytes, stream: null };
-    this.auxBytes += bytes;
     const index = view.getUint32(at + 32, true);
     const tid = view.getInt32(at + 36, true);
     const cpu = view.getInt32(at + 40, true);
@@ -223,20 +219,18 @@ export class Capture {
   *decode({ decoder, source }: Stream, piece: Uint8Array): Generator<void> {
     for (const records of decoder.decode(piece)) {
       this.speRows.add(records, source);
-      if (this.rows.full) yield;
+      if (this.sink.rows.full) yield;
     }
   }
 
   /** Says that no more comes. Throws InputError when the file never had an address. */
   finish(): void {
     for (const { decoder } of this.streams.values()) decoder.jump(0);
-    const { samples, accesses } = this.tally.counts;
-    if (this.pmuType !== null || this.fetch || accesses > 0) return;
-    const found =
-      this.auxKind === null
-        ? `${samples} samples without them`
-        : `${this.auxKind} data, which tells what code ran but not which data it used`;
-    throw noAddresses(this.path, found);
+    if (this.pmuType !== null) return;
+    if (this.auxKind === null) this.sink.finish(this.path);
+    else if (this.sink.tally.counts.samples === 0) {
+      throw noAddresses(this.path, `${this.auxKind} data, which tells what code ran but not which data it used`);
+    }
   }
 
   /** The damage of a record as an error. */
@@ -261,14 +255,14 @@ export class Capture {
       cpuNode: cpuNode ?? null,
       nodes: nodes ?? [],
       clock: inTicks ? 'ticks of the timer that stamps SPE records' : 'ns',
-      counts: this.tally.told(),
-      notes: [...this.sampling(), ...this.tally.notes(midr), ...this.losses()],
+      counts: this.sink.tally.told(),
+      notes: [...this.sink.notes(midr), ...this.sampling(), ...this.losses()],
     };
   }
 
   /** That the rows are samples, and how many. */
   private sampling(): string[] {
-    const notes = ['sampled: consecutive rows are not consecutive accesses'];
+    const notes: string[] = [];
     for (const { type, config, period, frequency, sampleType } of this.events) {
       const event = `event ${config} of PMU type ${type}`;
       if (type === this.pmuType) notes.push(`sampled: one in ${period} operations (Arm SPE)`);
@@ -277,14 +271,12 @@ export class Capture {
       }
     }
     if (this.streams.size > 1) notes.push('rows of each CPU are in order; between CPUs they are in that of the file');
-    if (this.spread) notes.push('the samples do not tell their CPU: thread k in order of appearance runs on CPU k');
     return notes;
   }
 
   /** What is missing from the capture. */
   private losses(): string[] {
     const { records, truncated, partial, collision, errors } = this.aux;
-    const { faults, offsets } = this.damage;
     const of = `of ${records} profiling buffers`;
     return [
       this.unfinished ? 'perf record was not ended properly: nothing is known of the machine' : '',
@@ -293,45 +285,22 @@ export class Capture {
       collision > 0 ? `in ${collision} ${of} samples collided: some were dropped` : '',
       errors > 0 ? `perf met ${errors} errors in the trace data` : '',
       this.lost > 0 ? `perf lost ${this.lost} records` : '',
-      faults > 0
-        ? `${faults} places in ${this.auxBytes} bytes of SPE data are damaged, first at ${offsets.join(', ')}`
-        : '',
+      ...damageNotes(this.damage),
     ].filter(Boolean);
   }
 
   private addSample(view: DataView, body: number, end: number, misc: number, position: number): void {
     const attributes = this.attributesOf(view, body, end);
     if (!attributes) throw this.damaged(position, 'an event before its first sample', 'none');
-    const { sample, tally, rows } = this;
+    const { sample, sink } = this;
     try {
       readSample(view, body, end, attributes, sample);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       throw this.damaged(position, 'a sample as its event describes it', error.message);
     }
-    const { counts } = tally;
-    counts.samples++;
-    const { ip, address, dataSrc, weight, time } = sample;
-    const isAddressed = (attributes.sampleType & ADDR) !== 0 && address !== null && address !== 0n;
-    if (!isAddressed) counts.noAddress++;
-    const isFetch = this.fetch && ip !== null;
-    if (!isAddressed && !isFetch) return;
-    const tid = Math.max(0, sample.tid);
-    const cpu = sample.cpu >= 0 ? sample.cpu : this.cpuOf(tid);
-    const mode = MODE_OF_CPUMODE[misc & MISC_CPUMODE] ?? modeOfCode(ip ?? 0n);
-    if (isFetch) rows.add(cpu, FETCH, ip, null, mode, tid, time);
-    if (!isAddressed) return;
-    const kind = dataSrc === null ? null : kindOf(dataSrc);
-    const pa = sample.pa === 0n ? null : sample.pa;
-    counts.accesses++;
-    if (kind === null) counts.unknownOperation++;
-    if (pa === null) counts.unknownPa++;
-    if (dataSrc !== null) tallyDataSrc(dataSrc, tally);
-    if (weight !== null && weight > 0) {
-      counts.latencies++;
-      counts.latencyCycles += weight;
-    }
-    rows.add(cpu, kind ?? LOAD, address, pa, mode, tid, time);
+    if ((attributes.sampleType & ADDR) === 0) sample.address = null;
+    sink.add(sample, MODE_OF_CPUMODE[misc & MISC_CPUMODE], null);
   }
 
   /** The event of a sample: by its id where there are several. */
@@ -385,7 +354,7 @@ export class Capture {
   }
 
   private newStream(auxCpu: number, auxTid: number): Stream {
-    const cpu = auxCpu >= 0 ? auxCpu : this.cpuOf(Math.max(0, auxTid));
+    const cpu = auxCpu >= 0 ? auxCpu : this.sink.cpuOf(Math.max(0, auxTid));
     const source: SpeSource = {
       cpu,
       midr: this.midrs.get(cpu),
@@ -398,11 +367,6 @@ export class Capture {
       },
     };
     return { decoder: new SpeDecoder(this.records, this.damage), source };
-  }
-
-  private cpuOf(tid: number): number {
-    this.spread = true;
-    return this.threads.cpuOf(tid);
   }
 }
 

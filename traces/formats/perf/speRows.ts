@@ -12,6 +12,7 @@ import {
   HAS_TOTAL,
   HAS_TRANSLATION,
   HAS_VA,
+  type SpeDamage,
   type SpeRecords,
 } from '../../spe/decode.js';
 import { CLASS_LOAD_STORE, EVENT, OPERATION_STORE } from '../../spe/packets.js';
@@ -117,4 +118,11 @@ function modeOf(records: SpeRecords, i: number): number {
   const el = records.el[i];
   if (el < 2) return el === 0 ? MODE_USER : MODE_KERNEL;
   return (records.pcWords[2 * i + 1] & UPPER_HALF) !== 0 ? MODE_KERNEL : MODE_HYPERVISOR;
+}
+
+/** What is to be said of damage; nothing when there was none. */
+export function damageNotes({ faults, offsets }: SpeDamage): string[] {
+  return faults > 0
+    ? [`damaged SPE data in ${faults} places, first at bytes ${offsets.join(', ')} of their streams`]
+    : [];
 }
