@@ -116,6 +116,9 @@ function fieldsOf(line: string): Set<string> | null {
   return null;
 }
 
+/** A thread, a time and an event. */
+const LOOKS = /^\s*\S.{0,63}?\s-?\d+(?:\/-?\d+)?\s+(?:\[\d+\]\s+)?\d+\.\d{6,9}:\s+(?:\d+\s+)?\S+:\s/;
+
 const isSample = (line: string) => line !== '' && !line.startsWith('#') && !line.startsWith('\t');
 
 async function* parse(input: Input, sink: SampleSink, fields: string | undefined): AsyncGenerator<Batch> {
@@ -166,10 +169,8 @@ export const perfScript: OptionFormat = {
     fields: 'what perf script -F said, where the lines do not tell',
     fetch: 'true: a fetch row for the instruction of every sample',
   },
-  detect(head) {
-    const first = firstLines(head).find(isSample);
-    return first !== undefined && fieldsOf(first) !== null;
-  },
+  // Text whose fields cannot be told is refused with what to do.
+  detect: (head) => LOOKS.test((firstLines(head).find(isSample) ?? '').slice(0, MAX_LINE)),
   async parse(input, settings: Settings) {
     const sink = new SampleSink(settings);
     return {
