@@ -1,5 +1,5 @@
 // Packets of Arm SPE as the profiling unit wrote them to memory (traces/spe/packets.ts), one file for each CPU:
-// the files cpu0.bin, cpu1.bin, ... of the emulated unit, or what "perf script --dump-raw-trace" was made of.
+// cpu0.bin, cpu1.bin, ... of the emulated unit, or the AUX buffer of a driver.
 //     b0 00 10 08 10 00 80 ff a0  49 00  b2 00 10 00 7f 00 00 00 00  71 d0 07 00 00 00 00 00 00
 //     PC 0xffff800010081000, EL1; load; VA 0x7f001000; timestamp 2000
 // Nothing in the file says which CPU it is: the name does, or --set cpu.
