@@ -3,13 +3,18 @@
 import { InputError, UsageError } from './errors.js';
 import { type TraceFormat } from './format.js';
 import { lackey } from './formats/lackey.js';
+import { perfData } from './formats/perfData.js';
+import { perfDump } from './formats/perfDump.js';
+import { perfMem } from './formats/perfMem.js';
+import { perfScript } from './formats/perfScript.js';
 import { raw24 } from './formats/raw24.js';
+import { spe } from './formats/spe.js';
 import { trace } from './formats/trace.js';
 import { type Input } from './input.js';
 import { describe, isArrowFile } from './sniff.js';
 
 /** In the order in which they are tried. */
-export const FORMATS: readonly TraceFormat[] = [trace, lackey, raw24];
+export const FORMATS: readonly TraceFormat[] = [trace, lackey, raw24, perfData, perfMem, perfDump, perfScript, spe];
 
 /** The format called `name`. Throws UsageError when there is none. */
 export function formatNamed(name: string): TraceFormat {

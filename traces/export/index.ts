@@ -2,8 +2,9 @@
 
 import { UsageError } from '../errors.js';
 import { type TraceExporter } from './format.js';
+import { perfData } from './perfData.js';
 
-export const EXPORTERS: readonly TraceExporter[] = [];
+export const EXPORTERS: readonly TraceExporter[] = [perfData];
 
 /** The exporter called `name`. Throws UsageError when there is none. */
 export function exporterNamed(name: string): TraceExporter {
