@@ -123,6 +123,27 @@ describe('a capture of the plugin', () => {
   });
 });
 
+describe('a capture of a program without an operating system', () => {
+  it('has every instruction and access of its source', async () => {
+    await convert([fixture('bare.raw24.xz')], path('bare.arrow'));
+    const rows = await rowsOf(path('bare.arrow'));
+    const of = (cpu: number, kind: number) => rows.filter((row) => row.cpu === cpu && row.kind === kind);
+    const insns = (cpu: number) => of(cpu, 0).reduce((sum, row) => sum + Number(row.insns), 0);
+    // bare.S: 2 before the loop, 100 rounds of 4, 5 for the UART, 5 to start CPU 1, WFI; and 2, 10 rounds of 3, 3.
+    expect([insns(0), insns(1)]).toEqual([2 + 100 * 4 + 5 + 5 + 1, 2 + 10 * 3 + 3]);
+    // Rising words from 0x40200000 are stored and loaded; then two bytes go to the UART at 0x9000000.
+    const words = Array.from({ length: 100 }, (_, i) => [BigInt(0x40200000 + 8 * i), 8]);
+    const uart = [0x9000000n, 1];
+    expect(of(0, 1).map(({ va, size }) => [va, size])).toEqual(words);
+    expect(of(0, 2).map(({ va, size }) => [va, size])).toEqual([...words, uart, uart]);
+    // QEMU 7.2 makes two stores of 8 bytes of each STP.
+    expect(of(1, 2).map((row) => row.va)).toEqual(Array.from({ length: 20 }, (_, i) => BigInt(0x40300000 + 8 * i)));
+    // The MMU is off: va is pa. Nothing marked where the code lies in memory.
+    for (const { kind, va, pa } of rows.filter((row) => Number(row.kind) < 3))
+      expect(pa).toBe(kind === 0 ? ALL_ONES : va);
+  });
+});
+
 describe('a made capture', () => {
   function record({ va, pa = 0n, cpu = 0, kind, last = 0 }: Partial<Record24> & { last?: number }): Buffer {
     const bytes = Buffer.alloc(24);
