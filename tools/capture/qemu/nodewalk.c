@@ -257,7 +257,7 @@ static void on_vcpu(qemu_plugin_id_t id, unsigned index) {
     for (unsigned i = 0; i < registers->len; i++) {
         qemu_plugin_reg_descriptor *found = &g_array_index(registers, qemu_plugin_reg_descriptor, i);
         for (unsigned number = 0; number < (arm ? 31 : 16); number++) {
-            char name[8];
+            char name[16];
             snprintf(name, sizeof name, "x%u", number);
             if (!strcmp(found->name, arm ? name : x86_names[number])) vcpus[index].registers[number] = found->handle;
         }
