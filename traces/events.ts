@@ -18,6 +18,7 @@ export const PHASE_BEGIN = 16;
 export const PHASE_END = 17;
 export const MARKER = 18;
 export const OPERANDS = 19;
+export const CTX_SWITCH = 37;
 
 /** First kind number of what a kernel or hypervisor does. */
 export const FIRST_SYSTEM_EVENT = 32;
@@ -34,7 +35,12 @@ const VCPU = 'virtual CPU';
 export const EVENTS: readonly EventKind[] = [
   { kind: PHASE_BEGIN, name: 'phase_begin', va: 'phase number' },
   { kind: PHASE_END, name: 'phase_end', va: 'phase number' },
-  { kind: MARKER, name: 'marker', va: 'marker number' },
+  {
+    kind: MARKER,
+    name: 'marker',
+    va: 'marker number',
+    arg: 'operand, if it has one',
+  },
   { kind: OPERANDS, name: 'operands', va: 'a further operand of the event before', arg: 'the operand after it' },
   {
     kind: 32,
@@ -56,7 +62,13 @@ export const EVENTS: readonly EventKind[] = [
   { kind: 34, name: 'cpu_down', va: 'CPU; the row has the one that asks' },
   { kind: 35, name: 'cpu_suspend', va: 'CPU' },
   { kind: 36, name: 'cpu_resume', va: 'CPU' },
-  { kind: 37, name: 'ctx_switch', va: `${MM} switched to, 0: the kernel's own`, arg: 'its ASID', more: [`${MM} left`] },
+  {
+    kind: CTX_SWITCH,
+    name: 'ctx_switch',
+    va: `${MM} switched to, 0: the kernel's own`,
+    arg: 'its ASID',
+    more: [`${MM} left`],
+  },
   { kind: 38, name: 'kernel_enter' },
   { kind: 39, name: 'kernel_exit' },
   { kind: 40, name: 'kmap', va: 'first VA', arg: 'pages', more: ['bytes of a page', AREA] },

@@ -1,9 +1,10 @@
-// What a raw24 capture tells about its machine: registers.json beside it has architecture, paging, CPUs and symbols,
-// its own kernel fetches tell where the kernel image lies in memory. No file names the nodes' memory; one of the known
-// machines is taken when it explains the accesses from node to node in stats.json exactly.
+// What a raw24 capture tells about its machine: FILE.json (of the plugin in tools/capture/qemu) or registers.json beside it
+// has architecture, paging, CPUs and symbols, its own kernel fetches tell where the kernel image lies in memory. Only
+// FILE.json names the nodes' memory; else one of the known machines is taken when it explains the accesses from node to
+// node in stats.json exactly.
 
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { InputError } from '../errors.js';
 import { type ParseOptions } from '../format.js';
@@ -15,8 +16,15 @@ const registersFile = z.looseObject({
   arch: z.enum(['x86-64', 'arm64']),
   levels: z.number().optional(),
   granule: z.number().optional(),
+  vaBits: z.number().optional(),
+  cpuNode: z.array(z.number()).optional(),
+  nodes: z
+    .array(z.object({ node: z.number(), ranges: z.array(z.object({ from: z.string(), to: z.string() })) }))
+    .optional(),
   cpus: z.record(z.string(), z.unknown()),
   symbols: z.record(z.string(), z.string()).default({}),
+  /** Names of phases by number. */
+  phases: z.record(z.string(), z.string()).default({}),
   /** First and last exclusive address, where the capture knows it better than the symbols. */
   kernel_rodata: z.tuple([z.string(), z.string()]).optional(),
   leaf_summary: z.record(z.string(), z.unknown()).default({}),
@@ -117,6 +125,8 @@ export interface Capture {
   image: RangeOffset | null;
   /** To be fed with every load and store, where the linear map's place is known. */
   linear: RangeOffset | null;
+  /** Names of phases by number. */
+  phases: Readonly<Record<string, string>>;
   /** The name of a phase that has none. */
   phaseName: string | null;
   /** Complete when all accesses have been counted. */
@@ -125,9 +135,11 @@ export interface Capture {
 
 /** Reads the files beside `path` where they exist. */
 export async function readCapture(path: string, { meta, warn }: ParseOptions): Promise<Capture> {
-  const registers = await readJson(path, 'registers.json', registersFile);
+  const own = `${basename(path).replace(/\.(gz|xz|zst)$/, '')}.json`;
+  const registers =
+    (await readJson(path, own, registersFile)) ?? (await readJson(path, 'registers.json', registersFile));
   const stats = await readJson(path, 'stats.json', statsFile);
-  const given = meta.nodes !== undefined;
+  const given = (meta.nodes ?? registers?.nodes) !== undefined;
   const [name, machine] = (!given && registers && stats && candidate(registers)) || [];
   const nodeCounts = machine ? new NodeCounts(machine) : null;
   const { _stext, _etext } = registers?.symbols ?? {};
@@ -136,6 +148,7 @@ export async function readCapture(path: string, { meta, warn }: ParseOptions): P
   const linear = linearMap ? new RangeOffset(linearMap.from, linearMap.to) : null;
   return {
     ...{ machine: registers, nodeCounts, image, linear },
+    phases: registers?.phases ?? {},
     phaseName: registers?.workload ? 'workload' : null,
     metadata() {
       const known = registers ? describeMachine(registers, image?.value ?? null, linear?.value ?? null) : {};
@@ -181,10 +194,14 @@ function describeMachine(registers: Registers, image: bigint | null, linear: big
   return {
     arch,
     cpus: Object.keys(registers.cpus).length,
+    ...(registers.nodes && { cpuNode: registers.cpuNode ?? null, nodes: registers.nodes }),
     paging:
       arch === 'x86-64'
         ? { levels }
-        : { granule: granule === undefined ? undefined : `${granule >> 10}K`, vaBits: geometry?.ia_bits },
+        : {
+            granule: granule === undefined ? undefined : `${granule >> 10}K`,
+            vaBits: registers.vaBits ?? geometry?.ia_bits,
+          },
     // Arm's image lies in the range of vmalloc: the first region that has an address is the one it belongs to.
     regions: [...parts, ...ranges],
   };

@@ -5,15 +5,19 @@
 //   offset 20  u32  marker or phase number; of a fetch | 31..24 code bytes | 23..16 instructions | 15..0 phase |
 //     0100000000000000 0000000000000000 01030000 01000000      marker 1 on vCPU 1
 //     08a0400000000000 0810fb5f00000000 01600000 10010208      fetch of 2 instructions at 0x40a008 on vCPU 1, user
-// kind: 0 fetch (of a 64-byte line), 1 load, 2 store, 3 marker. privilege: 0 user, 1 kernel, 2 EL2.
+// kind: 0 fetch (of a 64-byte line), 1 load, 2 store, 3 marker, 4 control. privilege: 0 user, 1 kernel, 2 EL2.
 // Markers 0x100 to 0x7ff begin the phase of that number, 0x800 to 0xeff end the phase 0x700 below; others stay markers.
+// A first record that is marker 0x10000 | 1 announces records of kind 4, 0x10000 | 2 that they tell the address spaces:
+//   offset  0  u64  what the instruction operates on, all ones when unknown; of a root the table's physical address
+//   offset  8  u64  va of the instruction; all ones: the root that the vCPU has when recording begins
+//   offset 20  u32  | 31..16 code: 1 root written (CR3, TTBR0_EL1), others of tools/capture/qemu/control.h | 15..0 phase |
 // What the machine was stands in files beside the capture (capture.ts).
 
 import { BATCH_ROWS, FETCH, MODE_KERNEL, PA_UNKNOWN, type Batch } from '../batch.js';
 import { recordBlocks } from '../blocks.js';
 import { Derivation } from '../derive/derive.js';
 import { InputError } from '../errors.js';
-import { MARKER, PHASE_BEGIN, PHASE_END } from '../events.js';
+import { CTX_SWITCH, MARKER, OPERANDS, PHASE_BEGIN, PHASE_END } from '../events.js';
 import { type ParseOptions, type Parsed, type TraceFormat } from '../format.js';
 import { type Input } from '../input.js';
 import { type TraceMetadata } from '../metadata.js';
@@ -22,6 +26,14 @@ import { readCapture, type Capture } from './capture.js';
 const RECORD_BYTES = 24;
 const WORDS = RECORD_BYTES / 4;
 const KIND_MARKER = 3;
+const KIND_CONTROL = 4;
+const CONTROL_ROOT = 1;
+/** Number of the marker that announces what old captures do not have; its low bits say what. */
+const FEATURES = 0x10000;
+const FEATURE_CONTROLS = 1;
+const FEATURE_ROOTS = 2;
+/** Number of the marker that a control record becomes, plus its code. */
+const CONTROL_MARKER = 0x20000;
 const MAX_PRIVILEGE = 2;
 const MMIO = 1 << 18;
 const NO_PA = 1 << 19;
@@ -52,6 +64,26 @@ interface Tally {
   unknownPa: number;
   phases: number[];
   capture: Capture;
+  /** What the first record announces. */
+  features: number;
+  spaces: AddressSpaces;
+}
+
+/** Which address space each vCPU is in; a space is the physical address of its root, and numbered as it appears. */
+class AddressSpaces {
+  private readonly numbers = new Map<bigint, number>();
+  private readonly roots: bigint[] = [];
+  /** The number of each vCPU's space, 0 before it is known. */
+  readonly asids = new Uint32Array(256);
+
+  /** Enters a space; returns the root that the vCPU had, 0 when that is unknown. */
+  enter(cpu: number, root: bigint): bigint {
+    const left = this.roots[cpu] ?? 0n;
+    if (!this.numbers.has(root)) this.numbers.set(root, this.numbers.size + 1);
+    this.asids[cpu] = this.numbers.get(root)!;
+    this.roots[cpu] = root;
+    return left;
+  }
 }
 
 class Columns {
@@ -64,6 +96,8 @@ class Columns {
   readonly size = new Uint16Array(BATCH_ROWS);
   readonly insns = new Uint8Array(BATCH_ROWS);
   readonly mode = new Uint8Array(BATCH_ROWS);
+  readonly asid = new Uint32Array(BATCH_ROWS);
+  readonly arg = new BigUint64Array(BATCH_ROWS);
 
   batch(rows: number): Batch {
     return {
@@ -75,13 +109,17 @@ class Columns {
       size: this.size.subarray(0, rows),
       insns: this.insns.subarray(0, rows),
       mode: this.mode.subarray(0, rows),
+      asid: this.asid.subarray(0, rows),
+      arg: this.arg.subarray(0, rows),
     };
   }
 }
 
 async function* parse(input: Input, tally: Tally, dropMmio: boolean): AsyncGenerator<Batch> {
   const columns = new Columns();
-  for await (const block of recordBlocks(input.chunks, RECORD_BYTES, BATCH_ROWS, input.path)) {
+  // A control record can become two rows.
+  const records = tally.features & FEATURE_CONTROLS ? BATCH_ROWS / 2 : BATCH_ROWS;
+  for await (const block of recordBlocks(input.chunks, RECORD_BYTES, records, input.path)) {
     const rows = parseBlock(block, columns, tally, dropMmio, input.path);
     if (rows > 0) yield columns.batch(rows);
   }
@@ -92,19 +130,27 @@ function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio:
   const { cpu, kind, vaWords, pa, paWords, size, insns, mode } = columns;
   const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
   const { nodeCounts, image, linear } = tally.capture;
+  const lastKind = lastKindOf(tally.features);
+  const withSpaces = (tally.features & FEATURE_ROOTS) !== 0;
   let n = 0;
   for (let at = 0; at < words.length; at += WORDS) {
     const flags = words[at + 4];
     const recordKind = (flags >>> 8) & 15;
     const privilege = (flags >>> 16) & 3;
-    if ((flags & RESERVED) !== 0 || recordKind > KIND_MARKER || privilege > MAX_PRIVILEGE) {
-      throw malformed(flags, tally.records + at / WORDS, source);
+    if ((flags & RESERVED) !== 0 || recordKind > lastKind || privilege > MAX_PRIVILEGE) {
+      throw malformed(flags, lastKind, tally.records + at / WORDS, source);
+    }
+    if (recordKind === KIND_CONTROL) {
+      n += controlRows(words.subarray(at, at + WORDS), columns, n, tally.spaces);
+      continue;
     }
     cpu[n] = flags & 0xff;
+    if (withSpaces) columns.asid[n] = tally.spaces.asids[flags & 0xff];
+    if (lastKind === KIND_CONTROL) columns.arg[n] = 0n;
     vaWords[2 * n] = words[at];
     vaWords[2 * n + 1] = words[at + 1];
     if (recordKind === KIND_MARKER) {
-      if (words[at + 1] !== 0) throw malformed(flags, tally.records + at / WORDS, source);
+      if (words[at + 1] !== 0) throw malformed(flags, lastKind, tally.records + at / WORDS, source);
       pa[n] = PA_UNKNOWN;
       size[n] = 0;
       insns[n] = 0;
@@ -147,18 +193,61 @@ function markRow(number: number, row: number, vaWords: Uint32Array, tally: Tally
   return PHASE_END;
 }
 
-function malformed(flags: number, record: number, source: string): InputError {
+/**
+ * The rows of a control record, from row `n` on; returns their number. A root that is not the one the vCPU has already is
+ * a switch of address spaces, with the one left in a second row; everything else is a marker.
+ */
+function controlRows(words: Uint32Array, columns: Columns, n: number, spaces: AddressSpaces): number {
+  const { cpu, kind, va, pa, size, insns, mode, asid, arg } = columns;
+  const [low, high, atLow, atHigh, flags, last] = words;
+  const vcpu = flags & 0xff;
+  const code = last >>> 16;
+  const operand = (BigInt(high) << 32n) | BigInt(low);
+  const isRoot = code === CONTROL_ROOT && operand !== PA_UNKNOWN;
+  const left = isRoot ? spaces.enter(vcpu, operand) : operand;
+  const isTold = (atLow & atHigh) >>> 0 === 0xffff_ffff;
+  const rows = left !== operand ? 2 : isTold ? 0 : 1;
+  for (let i = n; i < n + rows; i++) {
+    cpu[i] = vcpu;
+    pa[i] = PA_UNKNOWN;
+    size[i] = insns[i] = 0;
+    mode[i] = MODE_KERNEL;
+    asid[i] = spaces.asids[vcpu];
+  }
+  if (rows === 2) {
+    [kind[n], va[n], arg[n]] = [CTX_SWITCH, operand, BigInt(spaces.asids[vcpu])];
+    [kind[n + 1], va[n + 1], arg[n + 1]] = [OPERANDS, left, 0n];
+  } else if (rows === 1) {
+    [kind[n], va[n], arg[n]] = [MARKER, BigInt(CONTROL_MARKER + code), operand];
+  }
+  return rows;
+}
+
+/** What a capture announces in its first record; 0 for old ones. */
+function featuresOf(head: Uint8Array): number {
+  if (head.length < RECORD_BYTES || (head[17] & 15) !== KIND_MARKER) return 0;
+  const number = new DataView(head.buffer, head.byteOffset).getUint32(0, true);
+  return number > FEATURES && number <= FEATURES + FEATURE_CONTROLS + FEATURE_ROOTS ? number - FEATURES : 0;
+}
+
+function lastKindOf(features: number): number {
+  return features & FEATURE_CONTROLS ? KIND_CONTROL : KIND_MARKER;
+}
+
+function malformed(flags: number, lastKind: number, record: number, source: string): InputError {
   return new InputError({
     source,
     at: `record ${record}`,
-    expected: `a kind from 0 to ${KIND_MARKER}, a privilege from 0 to ${MAX_PRIVILEGE} and bits 21 to 31 zero in the word at offset 16`,
+    expected: `a kind from 0 to ${lastKind}, a privilege from 0 to ${MAX_PRIVILEGE} and bits 21 to 31 zero in the word at offset 16`,
     found: `0x${flags.toString(16).padStart(8, '0')}`,
     advice: 'the file is damaged or not in the format raw24',
   });
 }
 
-function phaseName(number: number, fallback: string): string {
-  const name = PHASE_NAMES[number >> 4];
+function phaseName(number: number, { capture, features }: Tally): string {
+  const fallback = capture.phases[number] ?? capture.phaseName ?? `phase 0x${number.toString(16)}`;
+  // The table is that of captures without features.
+  const name = features === 0 && PHASE_NAMES[number >> 4];
   return name ? `${name}, node ${number & 15}` : fallback;
 }
 
@@ -171,29 +260,34 @@ export const raw24: TraceFormat = {
     const view = new DataView(head.buffer, head.byteOffset, head.length);
     const flags = (record: number) => view.getUint32(record * RECORD_BYTES + 16, true);
     if (records === 0 || ((flags(0) >>> 8) & 15) !== KIND_MARKER) return false;
+    const lastKind = lastKindOf(featuresOf(head));
     for (let record = 0; record < records; record++) {
-      if ((flags(record) & RESERVED) !== 0 || ((flags(record) >>> 8) & 15) > KIND_MARKER) return false;
+      if ((flags(record) & RESERVED) !== 0 || ((flags(record) >>> 8) & 15) > lastKind) return false;
     }
     return true;
   },
   async parse(input: Input, options: ParseOptions): Promise<Parsed> {
     const capture = await readCapture(input.path, options);
-    const tally: Tally = { records: 0, mmio: 0, unknownPa: 0, phases: [], capture };
-    const derivation = options.derive && capture.machine ? await Derivation.of(input.path, capture.machine) : null;
+    const features = featuresOf(input.head);
+    const spaces = new AddressSpaces();
+    const tally: Tally = { records: 0, mmio: 0, unknownPa: 0, phases: [], capture, features, spaces };
+    const derives = options.derive && features === 0;
+    const derivation = derives && capture.machine ? await Derivation.of(input.path, capture.machine) : null;
     const dropMmio = options.dropMmio ?? false;
     const batches = parse(input, tally, dropMmio);
     return {
-      columns: ['cpu', 'kind', 'va', 'pa', 'size', 'insns', 'mode', ...(derivation ? (['arg'] as const) : [])],
+      columns: [
+        ...(['cpu', 'kind', 'va', 'pa', 'size', 'insns', 'mode'] as const),
+        ...(features & FEATURE_ROOTS ? (['asid'] as const) : []),
+        ...(derivation || features ? (['arg'] as const) : []),
+      ],
       batches: derivation ? derivation.rows(batches, dropMmio) : batches,
       metadata(): Partial<TraceMetadata> {
         const known = capture.metadata();
         return {
           ...known,
           source: { tool: 'QEMU TCG plugin (raw24)', command: null, input: [] },
-          phases: tally.phases.map((number) => ({
-            number,
-            name: phaseName(number, capture.phaseName ?? `phase 0x${number.toString(16)}`),
-          })),
+          phases: tally.phases.map((number) => ({ number, name: phaseName(number, tally) })),
           derived: derivation?.metadata() ?? null,
           notes: [...(known.notes ?? []), ...(derivation?.notes() ?? [])],
           filters: options.dropMmio ? [`dropped ${tally.mmio} MMIO records`] : [],
