@@ -1,4 +1,5 @@
-// How each compression is unpacked. zstd, xz, bzip2 and lz4 run in the system's own programs where they are installed.
+// How each compression is unpacked. zstd, xz and bzip2 run in the system's own programs where they are installed: a second
+// core, and several times as fast. LZ4 and snappy unpack here faster than a pipe from another process would bring them.
 
 import { type Compression } from '../sniff.js';
 import { bunzip2 } from './bzip2.js';
@@ -16,6 +17,6 @@ export const UNPACKERS: Readonly<Record<Compression, Unpacker>> = {
   zstd: (packed, path) => unpackWith(['zstd', '-dc', '--long=31'], packed, path) ?? unzstd(packed, path),
   xz: (packed, path) => unpackWith(['xz', '-dc'], packed, path) ?? unxz(packed, path),
   bzip2: (packed, path) => unpackWith(['bzip2', '-dc'], packed, path) ?? bunzip2(packed, path),
-  lz4: (packed, path) => unpackWith(['lz4', '-dc'], packed, path) ?? unlz4(packed, path),
+  lz4: unlz4,
   snappy: unsnappy,
 };

@@ -1,4 +1,4 @@
-// LZ4 without its program: frames, one or several, with skippable ones between (lz4/doc/lz4_Frame_format.md), and the
+// LZ4: frames, one or several, with skippable ones between (lz4/doc/lz4_Frame_format.md), and the
 // legacy frames of `lz4 -l`, block by block.
 //   frame  = 04 22 4d 18, flags, block size, [content size 8], [dictionary 4], header checksum, block..., 0, [checksum 4]
 //   block  = length 4 (bit 31: stored as it is), bytes, [checksum 4]         flags | 01 version | linked not | block sum | size | sum | 0 | dictionary |
