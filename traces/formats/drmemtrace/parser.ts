@@ -51,8 +51,8 @@ export class RecordParser {
   private pages: PhysicalPages | null = null;
   /** The frame of the page that the next VIRTUAL_ADDRESS names. */
   private physical: { low: number; high: number } | null = null;
-  /** The high half of the next marker's value. */
-  private split = 0;
+  /** The high half of the next marker's value, and the record that has it. */
+  private split: { record: number; value: number } | null = null;
   private chunked = false;
   /** Threads whose chunk ended: the next one begins with their last timestamp and CPU once more. */
   private readonly atChunkStart = new Set<number>();
@@ -131,12 +131,9 @@ export class RecordParser {
   /** Any record that is neither an access nor code bytes. */
   private other(type: number, size: number, low: number, high: number, record: number): void {
     const { tally, context, last } = this;
-    if (this.split !== 0 && type !== TYPE.MARKER) {
-      throw this.malformed(record, 'the marker whose value SPLIT_VALUE began', `type ${type}`);
-    }
     switch (type) {
       case TYPE.MARKER:
-        this.marker(size, low, (high | this.split) >>> 0, record);
+        this.marker(size, low, high | this.highHalf(record), record);
         break;
       case TYPE.MAYBE_FETCH:
       case TYPE.NO_FETCH:
@@ -187,16 +184,24 @@ export class RecordParser {
     }
   }
 
-  private marker(number: number, low: number, high: number, record: number): void {
+  /** The high half of a marker's value, where the record before it is one that has it. */
+  private highHalf(record: number): number {
+    const { split } = this;
+    this.split = null;
+    if (!split) return 0;
+    if (split.record === record - 1) return split.value;
+    throw this.malformed(record, 'the marker whose value SPLIT_VALUE began right after it', 'others in between');
+  }
+
+  private marker(number: number, low: number, highBits: number, record: number): void {
     const { context, tally } = this;
+    const high = highBits >>> 0;
     if (this.isChunkStart(number)) return;
     tally.marker(number);
-    if (number === MARKER.SPLIT_VALUE) {
-      this.split = low;
-      return;
-    }
-    this.split = 0;
     switch (number) {
+      case MARKER.SPLIT_VALUE:
+        this.split = { record, value: low };
+        break;
       case MARKER.TIMESTAMP:
         this.fill(record);
         context.time = (BigInt(high) << 32n) | BigInt(low);
