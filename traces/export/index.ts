@@ -1,9 +1,10 @@
 // The formats that convert writes besides its own trace.
 
 import { UsageError } from '../errors.js';
+import { drmemtrace } from './drmemtrace.js';
 import { type TraceExporter } from './format.js';
 
-export const EXPORTERS: readonly TraceExporter[] = [];
+export const EXPORTERS: readonly TraceExporter[] = [drmemtrace];
 
 /** The exporter called `name`. Throws UsageError when there is none. */
 export function exporterNamed(name: string): TraceExporter {
