@@ -89,7 +89,7 @@ async function* zipped(source: AsyncIterable<Uint8Array | null>): AsyncGenerator
 export const drmemtrace: TraceExporter = {
   name: 'drmemtrace',
   description: 'DynamoRIO drmemtrace, one file, packed as the name says: .zip, .gz or plain',
-  loses: 'events, mode, insns and vm; a time is that of the rows after it',
+  loses: 'events, mode, insns and vm',
   encode(batches, options) {
     const { output } = options;
     if (OTHER_PACKING.test(output)) throw new UsageError(`${output}: expected a name with .zip, .gz or no packing`);

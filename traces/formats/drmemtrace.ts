@@ -30,8 +30,8 @@ const CHUNK = /^chunk\.(\d+)$/;
 /** A file of one core; the number is the core's. */
 const CORE_FILE = /\.core\.(\d+)\./;
 
-/** The bytes of the records, of a plain file or of the chunks of a zip. */
-function recordBytes(input: Input, taken: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+/** The bytes of the records in the chunks of a zip. */
+function chunkBytes(input: Input, taken: (bytes: number) => void): AsyncGenerator<Uint8Array> {
   let next = 0;
   const visit = (name: string) => {
     const number = CHUNK.exec(name)?.[1];
@@ -112,13 +112,27 @@ function archOf(filetype: number): TraceMetadata['arch'] {
 }
 
 async function parse(input: Input, options: ParseOptions): Promise<Parsed> {
+  if (firstMember(input.head) === undefined) return parseRecords(input, options, input.head, input.chunks);
+  let taken = 0;
+  const unzipped = chunkBytes(input, (bytes) => (taken = bytes));
+  const { head, chunks } = await peek(unzipped);
+  try {
+    return { ...parseRecords(input, options, head, chunks), taken: () => taken };
+  } catch (error) {
+    await unzipped.return(undefined);
+    throw error;
+  }
+}
+
+/** Parses records of which `head` is the start. */
+function parseRecords(
+  input: Input,
+  options: ParseOptions,
+  head: Uint8Array,
+  chunks: AsyncIterable<Uint8Array>,
+): Parsed {
   const recorded = recordedCpus(options.set);
   const forced = { physical: flag(options.set, 'pa'), kernel: flag(options.set, 'mode') };
-  const isZip = firstMember(input.head) !== undefined;
-  let zipTaken = 0;
-  const { head, chunks } = isZip
-    ? await peek(recordBytes(input, (bytes) => (zipTaken = bytes)))
-    : { head: input.head, chunks: input.chunks };
   const width = recordBytesOf(head);
   if (width === undefined) {
     throw new InputError({
@@ -131,11 +145,8 @@ async function parse(input: Input, options: ParseOptions): Promise<Parsed> {
   }
   const start = survey(head, width);
   const { filetype } = start;
-  if (filetype & UNKNOWN_FILETYPE) {
-    options.warn(
-      `${input.path}: its FILETYPE has bits that are not known: 0x${(filetype & UNKNOWN_FILETYPE).toString(16)}`,
-    );
-  }
+  const unknown = (filetype & UNKNOWN_FILETYPE) >>> 0;
+  if (unknown) options.warn(`${input.path}: its FILETYPE has bits that are not known: 0x${unknown.toString(16)}`);
   const { filters, notes } = remarks(filetype);
   for (const filter of filters) options.warn(`${input.path}: captured with ${filter}; counts are of what is left`);
   const oneCore = (filetype & FILETYPE.CORE_SHARDED) !== 0;
@@ -157,7 +168,6 @@ async function parse(input: Input, options: ParseOptions): Promise<Parsed> {
   return {
     columns: parser.columns.names(),
     batches: rows(width === NARROW_BYTES ? widened(blocks) : blocks, parser, oneCore),
-    ...(isZip && { taken: () => zipTaken }),
     metadata: () => ({
       arch: archOf(filetype),
       source: { tool: 'DynamoRIO drmemtrace', command: null, input: [] },
@@ -172,8 +182,7 @@ async function parse(input: Input, options: ParseOptions): Promise<Parsed> {
 
 export const drmemtrace: TraceFormat = {
   name: 'drmemtrace',
-  description:
-    'DynamoRIO drmemtrace, offline and post-processed: a file, or the folder of a program with a file per thread',
+  description: 'DynamoRIO drmemtrace after post-processing: a file, or a folder with one per thread',
   addresses: 'virtual, user (kernel where it was traced); physical with -use_physical',
   options: {
     cpu: 'recorded (default): the CPU of the last CPU_ID marker; thread: thread k on CPU k modulo the CPUs of --meta',

@@ -92,6 +92,6 @@ export const FILETYPE = {
 /** Bits of which nothing is known here. */
 export const UNKNOWN_FILETYPE = 0xfff8_0000;
 
-/** Versions of the format that are read; the one before these has instruction types of its own. */
+/** Versions of the format that are read, `trace_version_t`. */
 export const OLDEST_VERSION = 2;
 export const NEWEST_VERSION = 7;
