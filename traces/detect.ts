@@ -2,6 +2,7 @@
 
 import { InputError, UsageError } from './errors.js';
 import { type TraceFormat } from './format.js';
+import { drmemtrace } from './formats/drmemtrace.js';
 import { lackey } from './formats/lackey.js';
 import { perfData } from './formats/perfData.js';
 import { perfDump } from './formats/perfDump.js';
@@ -14,7 +15,17 @@ import { type Input } from './input.js';
 import { describe, isArrowFile } from './sniff.js';
 
 /** In the order in which they are tried. */
-export const FORMATS: readonly TraceFormat[] = [trace, lackey, raw24, perfData, perfMem, perfDump, perfScript, spe];
+export const FORMATS: readonly TraceFormat[] = [
+  trace,
+  perfData,
+  drmemtrace,
+  lackey,
+  raw24,
+  perfMem,
+  perfDump,
+  perfScript,
+  spe,
+];
 
 /** The format called `name`. Throws UsageError when there is none. */
 export function formatNamed(name: string): TraceFormat {

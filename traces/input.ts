@@ -1,26 +1,20 @@
 // An input file (or standard input as "-") as a stream of plain bytes: unpacked by its first bytes, whatever its name,
-// while the bytes as they came are counted and hashed for the trace's provenance. zstd and xz run in the system's own
-// programs where they are installed (a second core, several times as fast), else in JavaScript and WebAssembly.
+// while the bytes as they came are counted and hashed for the trace's provenance.
 
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { accessSync, constants, createReadStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { basename, delimiter, join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
-import { Decompress as UnpackZstd } from 'fzstd';
-import xz from 'xz-decompress';
+import { basename } from 'node:path';
 import { InputError } from './errors.js';
 import { readFault } from './files.js';
 import { type TraceMetadata } from './metadata.js';
-import { compressionOf, type Compression } from './sniff.js';
+import { compressionOf } from './sniff.js';
+import { UNPACKERS } from './unpack/index.js';
 
 const READ_BYTES = 1 << 20;
 /** How much of the unpacked start a format may look at. */
 const HEAD_BYTES = 64 << 10;
+
 /** What is recorded of an input file. */
 export type InputDigest = TraceMetadata['source']['input'][number];
 
@@ -94,7 +88,7 @@ export async function openInput(path: string): Promise<Input> {
 }
 
 /** The start of a stream, and the whole stream again. */
-async function peek(chunks: AsyncGenerator<Uint8Array>) {
+export async function peek(chunks: AsyncGenerator<Uint8Array>) {
   const first: Uint8Array[] = [];
   let have = 0;
   while (have < HEAD_BYTES) {
@@ -108,118 +102,4 @@ async function peek(chunks: AsyncGenerator<Uint8Array>) {
     yield* chunks;
   }
   return { head: Buffer.concat(first).subarray(0, HEAD_BYTES), chunks: whole() };
-}
-
-type Unpacker = (packed: AsyncIterable<Uint8Array>, path: string) => AsyncGenerator<Uint8Array>;
-
-const UNPACKERS: Record<Compression, Unpacker> = {
-  gzip: (packed, path) => gunzip(packed, path),
-  // A window of up to 2 GiB: traces are packed with --long.
-  zstd: (packed, path) => unpackWith(['zstd', '-dc', '--long=31'], packed, path) ?? unzstd(packed, path),
-  xz: (packed, path) => unpackWith(['xz', '-dc'], packed, path) ?? unxz(packed, path),
-};
-
-function damaged(path: string, compression: Compression, found: string): InputError {
-  return new InputError({
-    source: path,
-    expected: `intact ${compression}-compressed data`,
-    found,
-    advice: 'the file is truncated or damaged; fetch it again',
-  });
-}
-
-async function* gunzip(packed: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
-  const unpacker = createGunzip({ chunkSize: READ_BYTES });
-  const pumped = pipeline(Readable.from(packed), unpacker);
-  pumped.catch(() => {}); // The iteration below reports it.
-  try {
-    yield* unpacker as AsyncIterable<Uint8Array>;
-  } catch (error) {
-    throw error instanceof InputError ? error : damaged(path, 'gzip', (error as Error).message);
-  }
-}
-
-/** Unpacks in another process; undefined when the program is not there or not wanted (NODEWALK_NO_EXTERNAL=1). */
-function unpackWith(
-  [program, ...args]: [Compression, ...string[]],
-  packed: AsyncIterable<Uint8Array>,
-  path: string,
-): AsyncGenerator<Uint8Array> | undefined {
-  if (process.env.NODEWALK_NO_EXTERNAL === '1' || !isInstalled(program)) return undefined;
-  return (async function* () {
-    const child = spawn(program, args, { stdio: 'pipe' });
-    let complaint = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint += text));
-    const exit = once(child, 'close') as Promise<[number | null]>;
-    // When the program gives up, its input breaks too; only a fault of our own reading is worth more than its message.
-    const fed = pipeline(Readable.from(packed), child.stdin).catch((error: unknown) => error);
-    try {
-      yield* child.stdout as AsyncIterable<Uint8Array>;
-      const [code] = await exit;
-      const fault = await fed;
-      if (fault instanceof InputError) throw fault;
-      // Programs put their own name and "stdin" in front.
-      const reason = complaint
-        .trim()
-        .split('\n')[0]
-        .replace(/^.*stdin\S* *: */, '');
-      if (code !== 0) throw damaged(path, program, reason || `${program} ending with ${code}`);
-    } finally {
-      child.kill();
-    }
-  })();
-}
-
-function isInstalled(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
-/** fzstd 0.1 reads an offset from 32 bits of the stream of which 7 may belong to something else. */
-const FZSTD_MAX_WINDOW = 2 ** 25;
-
-async function* unzstd(packed: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
-  let plain: Uint8Array[] = [];
-  const unpacker = new UnpackZstd((chunk) => {
-    // Its frame state, which has no public name.
-    const { e: window } = (unpacker as unknown as { s: { e: number } }).s;
-    if (window > FZSTD_MAX_WINDOW) {
-      throw new InputError({
-        source: path,
-        expected: `a zstd window of at most ${FZSTD_MAX_WINDOW} bytes, as the zstd program is not there`,
-        found: `${window}`,
-        advice: 'install zstd, or unpack the file first',
-      });
-    }
-    plain.push(chunk.slice());
-  });
-  try {
-    for await (const chunk of packed) {
-      unpacker.push(chunk);
-      yield* plain;
-      plain = [];
-    }
-    unpacker.push(new Uint8Array(0), true);
-  } catch (error) {
-    throw error instanceof InputError ? error : damaged(path, 'zstd', (error as Error).message);
-  }
-}
-
-async function* unxz(packed: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
-  const reader = new xz.XzReadableStream(
-    Readable.toWeb(Readable.from(packed)) as ReadableStream<Uint8Array>,
-  ).getReader();
-  try {
-    for (let read = await reader.read(); !read.done; read = await reader.read()) yield read.value;
-  } catch (error) {
-    throw error instanceof InputError ? error : damaged(path, 'xz', (error as Error).message);
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
 }

@@ -1,15 +1,17 @@
 // What a file is, judged by its first bytes and never by its name: compression, Arrow, text, or something else that
 // deserves to be named in an error message.
 
-/** Compressions that input.ts unpacks. */
-export type Compression = 'gzip' | 'zstd' | 'xz';
+/** Compressions that unpack/ undoes. */
+export type Compression = 'gzip' | 'zstd' | 'xz' | 'bzip2' | 'lz4' | 'snappy';
 
 const MAGICS: readonly { name: string; bytes: readonly number[]; compression?: Compression }[] = [
   { name: 'gzip', bytes: [0x1f, 0x8b], compression: 'gzip' },
   { name: 'zstd', bytes: [0x28, 0xb5, 0x2f, 0xfd], compression: 'zstd' },
   { name: 'xz', bytes: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], compression: 'xz' },
-  { name: 'bzip2', bytes: [0x42, 0x5a, 0x68] },
-  { name: 'LZ4', bytes: [0x04, 0x22, 0x4d, 0x18] },
+  { name: 'bzip2', bytes: [0x42, 0x5a, 0x68], compression: 'bzip2' },
+  { name: 'LZ4', bytes: [0x04, 0x22, 0x4d, 0x18], compression: 'lz4' },
+  { name: 'LZ4 (legacy)', bytes: [0x02, 0x21, 0x4c, 0x18], compression: 'lz4' },
+  { name: 'snappy', bytes: [0xff, 0x06, 0x00, 0x00, 0x73, 0x4e, 0x61, 0x50, 0x70, 0x59], compression: 'snappy' },
   { name: 'zip', bytes: [0x50, 0x4b, 0x03, 0x04] },
   { name: 'Parquet', bytes: [0x50, 0x41, 0x52, 0x31] },
   { name: 'Feather version 1', bytes: [0x46, 0x45, 0x41, 0x31] },
@@ -19,9 +21,17 @@ const MAGICS: readonly { name: string; bytes: readonly number[]; compression?: C
 const magicOf = (head: Uint8Array) =>
   MAGICS.find(({ bytes }) => head.length >= bytes.length && bytes.every((byte, i) => head[i] === byte));
 
-/** The compression that a file starts with, if input.ts can undo it. */
+/** The compression that a file starts with, if unpack/ can undo it. */
 export function compressionOf(head: Uint8Array): Compression | undefined {
-  return magicOf(head)?.compression;
+  return magicOf(head.subarray(skippedBytes(head)))?.compression;
+}
+
+/** Bytes of the skippable frames that may stand before a frame of zstd (pzstd writes them) or LZ4. */
+function skippedBytes(head: Uint8Array): number {
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  let at = 0;
+  while (at + 8 <= head.length && view.getUint32(at, true) >>> 4 === 0x184d2a5) at += 8 + view.getUint32(at + 4, true);
+  return at;
 }
 
 /** Whether this is the start of an Arrow IPC file. */

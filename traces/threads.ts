@@ -3,6 +3,8 @@
 
 /** The threads of a capture, numbered as they appear. */
 export class Threads {
+  /** CPUs that sources name themselves: one more than the highest. */
+  private named = 0;
   private readonly numbers = new Map<number | bigint, number>();
 
   /** `cpus`: of the machine that runs them; without it every thread has a CPU of its own. */
@@ -15,6 +17,11 @@ export class Threads {
     return this.cpus === null ? number : number % this.cpus;
   }
 
+  /** Notes a CPU that a source names itself. */
+  ran(cpu: number): void {
+    if (cpu >= this.named) this.named = cpu + 1;
+  }
+
   /** Threads seen. */
   get count(): number {
     return this.numbers.size;
@@ -22,6 +29,6 @@ export class Threads {
 
   /** CPUs in use. */
   get cpusUsed(): number {
-    return this.cpus === null ? this.count : Math.min(this.count, this.cpus);
+    return Math.max(this.named, this.cpus === null ? this.count : Math.min(this.count, this.cpus));
   }
 }

@@ -34,7 +34,7 @@ ${EXPORTERS.map((e) => `  ${e.name.padEnd(FORMAT_WIDTH)}  ${e.description}; with
 ${optionLines(EXPORTERS)}`
     : ''
 }
-Inputs may be packed with gzip, zstd or xz; "-" is standard input. Several inputs of one format become one trace.
+Inputs may be packed with gzip, zstd, xz, bzip2, LZ4 or snappy; "-" is standard input. Several inputs of one format become one trace.
 
 --meta names a JSON or YAML file with keys of the trace's metadata (docs/formats.md), or a known machine:
   ${MACHINE_NAMES}
@@ -42,6 +42,7 @@ Inputs may be packed with gzip, zstd or xz; "-" is standard input. Several input
 Examples:
   nodewalk convert lackey.txt.zst -o program.arrow
   nodewalk convert capture/trace.bin.xz -o kernel.arrow --compress lz4
+  nodewalk convert drmemtrace.app.1234.5678.dir -o app.arrow
   nodewalk convert trace.bin -o kernel.arrow --from raw24 --meta qemu-x86-2node
   valgrind --tool=lackey --trace-mem=yes --log-fd=9 ls 9>&1 >/dev/null | nodewalk convert - -o ls.arrow
 `;

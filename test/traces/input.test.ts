@@ -17,7 +17,7 @@ const PLAIN = Buffer.from(
   Array.from({ length: 150_000 }, (_, i) => `I  ${((i * 7919) % 65_536).toString(16).padStart(8, '0')},4\n`).join(''),
 );
 
-const hasProgram = (name: string) => spawnSync(name, ['--version']).error === undefined;
+const hasProgram = (name: string) => spawnSync(name, ['--version'], { input: '' }).error === undefined;
 
 async function read(bytes: Uint8Array): Promise<Buffer> {
   writeFileSync(path('input'), bytes);
@@ -45,6 +45,11 @@ const METHODS = [
     available: hasProgram('zstd'),
   },
   { name: 'xz', pack: (plain: Buffer) => execFileSync('xz', ['-c'], { input: plain }), available: hasProgram('xz') },
+  {
+    name: 'bzip2',
+    pack: (plain: Buffer) => execFileSync('bzip2', ['-c'], { input: plain }),
+    available: hasProgram('bzip2'),
+  },
 ];
 
 const before = process.env.NODEWALK_NO_EXTERNAL;
@@ -115,13 +120,24 @@ describe('an input', () => {
     await input.close();
   });
 
-  it('that is several xz streams is read whole, with xz and without', async (context) => {
-    if (!hasProgram('xz')) return context.skip();
-    const packed = execFileSync('xz', ['-c'], { input: PLAIN });
+  it.each(METHODS)('that is several streams of $name is read whole, with its program and without', async (method) => {
+    if (!method.available) return;
+    const packed = method.pack(PLAIN);
     const two = Buffer.concat([packed, packed]);
-    expect((await read(two)).length).toBe(2 * PLAIN.length);
+    expect((await read(two)).equals(Buffer.concat([PLAIN, PLAIN]))).toBe(true);
     process.env.NODEWALK_NO_EXTERNAL = '1';
-    expect((await read(two)).length).toBe(2 * PLAIN.length);
+    expect((await read(two)).equals(Buffer.concat([PLAIN, PLAIN]))).toBe(true);
+    delete process.env.NODEWALK_NO_EXTERNAL;
+  });
+
+  it('of zstd may begin with a frame to be skipped', async (context) => {
+    if (!hasProgram('zstd')) return context.skip();
+    // pzstd puts the length of the next frame there (RFC 8878, 3.1.2).
+    const skippable = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]);
+    const packed = Buffer.concat([skippable, execFileSync('zstd', ['-c'], { input: PLAIN })]);
+    expect((await read(packed)).equals(PLAIN)).toBe(true);
+    process.env.NODEWALK_NO_EXTERNAL = '1';
+    expect((await read(packed)).equals(PLAIN)).toBe(true);
     delete process.env.NODEWALK_NO_EXTERNAL;
   });
 

@@ -1,10 +1,11 @@
 // The formats that convert writes besides its own trace.
 
 import { UsageError } from '../errors.js';
+import { drmemtrace } from './drmemtrace.js';
 import { type TraceExporter } from './format.js';
 import { perfData } from './perfData.js';
 
-export const EXPORTERS: readonly TraceExporter[] = [perfData];
+export const EXPORTERS: readonly TraceExporter[] = [drmemtrace, perfData];
 
 /** The exporter called `name`. Throws UsageError when there is none. */
 export function exporterNamed(name: string): TraceExporter {
