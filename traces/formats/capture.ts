@@ -12,6 +12,12 @@ import { MACHINES } from '../machines.js';
 import { type TraceMetadata } from '../metadata.js';
 import { kernelRanges } from './kernelMap.js';
 
+function onlyNames(values: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+}
+
 const registersFile = z.looseObject({
   arch: z.enum(['x86-64', 'arm64']),
   levels: z.number().optional(),
@@ -23,8 +29,8 @@ const registersFile = z.looseObject({
     .optional(),
   cpus: z.record(z.string(), z.unknown()),
   symbols: z.record(z.string(), z.string()).default({}),
-  /** Names of phases by number. */
-  phases: z.record(z.string(), z.string()).default({}),
+  /** Names of phases by number; other captures have other things to say about a phase. */
+  phases: z.record(z.string(), z.unknown()).default({}).transform(onlyNames),
   /** First and last exclusive address, where the capture knows it better than the symbols. */
   kernel_rodata: z.tuple([z.string(), z.string()]).optional(),
   leaf_summary: z.record(z.string(), z.unknown()).default({}),
