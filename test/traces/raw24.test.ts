@@ -87,6 +87,14 @@ describe('raw24', () => {
     expect(metadata.phases).toEqual([{ number: 0x161, name: 'open+close, node 1' }]);
   });
 
+  it('takes names of phases from beside the capture, and nothing else that is said about them', async () => {
+    const phases = { [0x200]: 'of the file', [0x300]: { begin_marker_record: 1 } };
+    writeFileSync(path('named.bin'), Buffer.concat([marker(0x200), marker(0x900), marker(0x300), marker(0xa00)]));
+    writeFileSync(path('named.bin.json'), JSON.stringify({ arch: 'arm64', cpus: { 0: {} }, phases }));
+    const { metadata } = await convert([path('named.bin')], path('named.arrow'));
+    expect(metadata.phases.map(({ name }) => name)).toEqual(['of the file', 'phase 0x300']);
+  });
+
   const access = { va: 0xffff_c900_0000_b0f0n, pa: 0xfed0_00f0n, kind: 1 };
 
   it('keeps accesses to devices and counts them', async () => {
