@@ -90,3 +90,6 @@ export { HypScheme, HypState, setHyp, setHypLayout } from './hyp/machine';
 export { hypAddress, hypDescriptor, hypInitPa, hypStateOf } from './hyp/probe';
 export { runInterleavings } from './stage2/interleave';
 export { runTakenEvents } from './replay/replay';
+export { finishSpe, setSpe } from './spe/events';
+export { clearSpeStream, speStream, speStreamBytes } from './spe/probe';
+export { SpeParameter, SpeStrategy } from './spe/records';

@@ -16,6 +16,7 @@ import { KERNEL, newKernel, Violation } from './kernel';
 import { pairs } from './common';
 import { BLOCK, kernelContext, syncedStores } from './operations';
 import { newSim, stage2Event } from '../stage2/schedule';
+import { initSpe, speEvent } from '../spe/events';
 import { x86Event } from './x86';
 
 /**
@@ -36,6 +37,7 @@ export function setSystem(lane: Lane, system: System, replicate: bool, options: 
   initSpaces(lane);
   if (system == System.HostStage2) initHostStage2(lane, options, faults);
   if (system == System.Stage2Faults) newSim(lane);
+  if (system == System.Spe) initSpe(lane);
 }
 
 /** Pages that there are for the tables of a host's stage 2 (0: as many as it takes); before startLane. */
@@ -82,6 +84,7 @@ export function expandEvent(
   else if (lane.hostTree) hostStage2Event(lane, cpu, kind, va, arg, a, b, c);
   else armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.hyp) hypEvent(lane, cpu, kind, va, arg, a);
+  if (lane.spe) speEvent(lane, cpu, kind, va, arg, a, b);
   if (lane.checks) checkAll(lane);
 }
 
