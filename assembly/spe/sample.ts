@@ -18,7 +18,7 @@ import { PARAMETER, SPE, SpeParameter, SPE_CPU, Vcpu } from './records';
 import { COLLISION, RECORD_BYTES, SAMPLE_EL0, SAMPLE_EL1 } from './registers';
 import { beginProfiling } from './events';
 import { switchTask, takeInterrupt } from './kvm';
-import { acceptRecord, interval, recordIsComplete } from './unit';
+import { acceptRecord, interval, loseSample, recordIsComplete } from './unit';
 
 /** A row that was replayed. */
 @unmanaged
@@ -107,8 +107,7 @@ function sample(lane: Lane, v: Vcpu, row: SampledRow): void {
     return;
   }
   if (!v.on) {
-    ADD(block, Stat.SpeLost, 1);
-    v.unreported++;
+    loseSample(lane, v);
     return;
   }
   measure(lane, v, row);
@@ -122,11 +121,8 @@ function sample(lane: Lane, v: Vcpu, row: SampledRow): void {
   // The record before is written while this one is made.
   if (acceptRecord(lane, v)) {
     compose(lane, v, row);
-    recordIsComplete(lane, v);
-  } else {
-    ADD(block, Stat.SpeLost, 1);
-    v.unreported++;
-  }
+    recordIsComplete(v);
+  } else loseSample(lane, v);
 }
 
 // What the row in work came to: bits of the events packet, latencies, the source of its data.
@@ -200,7 +196,8 @@ function compose(lane: Lane, v: Vcpu, row: SampledRow): void {
   const pc = isData ? OPERATIONS(v.cpu).pc : row.va;
   at = v.pending;
   memory.fill(at, 0, <usize>RECORD_BYTES);
-  putWord(PC, (pc & ADDRESS) | NON_SECURE | (level << EL_SHIFT));
+  // A trace of data alone has none.
+  if (pc) putWord(PC, (pc & ADDRESS) | NON_SECURE | (level << EL_SHIFT));
   putLong(CONTEXT_EL1, <u32>(row.context >> 32));
   putByte(isData ? LOAD_STORE : OTHER, row.kind == STORE ? 1 : 0);
   putLong(EVENTS, events);

@@ -129,9 +129,8 @@ function stop(lane: Lane, v: Vcpu, status: u64): void {
   v.irqAt = OPERATIONS(v.cpu).now + operationsIn(lane, COST(lane, Cost.SpeIrq));
 }
 
-/** The record that was to be written is lost. */
-function lose(lane: Lane, v: Vcpu): void {
-  shadowDrop(v, <u32>RECORD_BYTES);
+/** A record is lost, which the unit reports when it is cleared. */
+export function loseSample(lane: Lane, v: Vcpu): void {
   ADD(BLOCK(lane, v.cpu), Stat.SpeLost, 1);
   v.unreported++;
   v.hwStatus |= DATA_LOSS;
@@ -142,16 +141,11 @@ function writePending(lane: Lane, v: Vcpu): void {
   if (!v.hasPending) return;
   v.hasPending = false;
   const block = BLOCK(lane, v.cpu);
-  if (v.hwPointer + RECORD_BYTES > v.hwLimit) {
-    lose(lane, v);
-    stop(lane, v, managementEvent(CLASS_BUFFER, BUFFER_FULL));
-    ADD(block, Stat.SpeFull, 1);
-    return;
-  }
   const pa = translate(lane, v, v.hwPointer);
   if (pa == NOWHERE) {
     const isStage2 = classOf(event) == CLASS_STAGE2;
-    lose(lane, v);
+    shadowDrop(v, <u32>RECORD_BYTES);
+    loseSample(lane, v);
     stop(lane, v, event);
     ADD(block, isStage2 ? Stat.SpeStage2_Events : Stat.SpeStage1_Events, 1);
     // F-I4
@@ -162,16 +156,22 @@ function writePending(lane: Lane, v: Vcpu): void {
   const page = pageAt(lane, pa);
   if (page) memory.copy(page.bytes + <usize>INSIDE(lane, pa), v.pending, <usize>RECORD_BYTES);
   v.hwPointer += RECORD_BYTES;
+  ADD(block, Stat.SpeSamples, 1);
   ADD(block, Stat.SpeBytes, RECORD_BYTES);
   if (PARAMETER(SPE(lane), SpeParameter.Keep)) {
     append(SPE_CPU(SPE(lane), v.cpu).emitted, v.pending, <u32>RECORD_BYTES);
   }
 }
 
-/** Makes room for a new record: the one before is written. False: the unit has stopped. */
+/** Makes room for a new record: the one before is written. False: the unit has stopped, or does so because its buffer is full. */
 export function acceptRecord(lane: Lane, v: Vcpu): bool {
   writePending(lane, v);
   if (!v.on) return false;
+  if (v.hwPointer + RECORD_BYTES > v.hwLimit) {
+    ADD(BLOCK(lane, v.cpu), Stat.SpeFull, 1);
+    stop(lane, v, managementEvent(CLASS_BUFFER, BUFFER_FULL));
+    return false;
+  }
   // F-I3
   const own = v.hwPointer >= v.kernelBase && v.hwPointer <= v.kernelBase + v.kernelBytes;
   if (copies(SPE(lane)) && !own) violated(lane, Check.SpeRegister, v.hwPointer, v.cpu);
@@ -179,10 +179,9 @@ export function acceptRecord(lane: Lane, v: Vcpu): bool {
 }
 
 /** The record at `pending` is complete. */
-export function recordIsComplete(lane: Lane, v: Vcpu): void {
+export function recordIsComplete(v: Vcpu): void {
   v.hasPending = true;
   shadowAppend(v, v.pending, <u32>RECORD_BYTES);
-  ADD(BLOCK(lane, v.cpu), Stat.SpeSamples, 1);
 }
 
 /** PSB CSYNC; DSB; ISB: what is in flight is written. */
