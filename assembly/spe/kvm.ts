@@ -29,6 +29,7 @@ import {
   CLASS_STAGE1,
   CLASS_STAGE2,
   classOf,
+  COLLISION,
   DATA_LOSS,
   faultCode,
   managementEvent,
@@ -134,6 +135,7 @@ function collect(lane: Lane, v: Vcpu, ends: bool): void {
   }
   const lost = deliver(lane, v, ends && isStrategy(spe, SpeStrategy.CopyOnRead), v.cpu);
   if (v.hwStatus & DATA_LOSS && !HAS_FAULT(KERNEL(lane), Fault.SpeHideLoss)) v.status |= DATA_LOSS;
+  v.status |= v.hwStatus & COLLISION;
   if (!lost) return;
   // Nothing that comes behind a hole is shown.
   shadowDrop(v, <u32>lost);

@@ -82,7 +82,8 @@ export function expandEvent(
   lane.syncStores = 0;
   if (lane.stage1.format == Format.X86) x86Event(lane, cpu, kind, va, arg, a, b, c);
   else if (lane.hostTree) hostStage2Event(lane, cpu, kind, va, arg, a, b, c);
-  else armEvent(lane, cpu, kind, va, arg, a, b, c);
+  // A guest's kernel under a second stage has no part of its own: its tables are the walks' alone.
+  else if (!lane.spe || !lane.stage2) armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.hyp) hypEvent(lane, cpu, kind, va, arg, a);
   if (lane.spe) speEvent(lane, cpu, kind, va, arg, a, b);
   if (lane.checks) checkAll(lane);

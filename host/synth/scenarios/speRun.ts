@@ -49,6 +49,8 @@ type Rows = Generator<Row>;
 class Profiled {
   readonly cpus: number[];
   private readonly tasks: number[][] = [];
+  /** Bytes of memory that buffers have taken so far. */
+  private taken = 0;
 
   constructor(private readonly run: Run<z.output<typeof schema>>) {
     this.cpus = Array.from({ length: run.parameters.cpus }, (_, cpu) => cpu);
@@ -66,6 +68,7 @@ class Profiled {
       yield* emit.switchTo(cpu, this.tasks[cpu][0]);
       const from = this.va(cpu);
       const limit = from + BigInt(parameters.buffer);
+      this.taken += parameters.buffer;
       yield* emit.event('spe_program', cpu, from, limit, cpu, FILTERS[parameters.filter]);
       yield* emit.event('spe_enable', cpu, cpu, VM);
     }
@@ -74,16 +77,17 @@ class Profiled {
   /** What comes before slice `n`. */
   *before(n: number): Rows {
     const { emit, parameters } = this.run;
-    const { cpus, buffer, switchEvery, readEvery, remapEvery, remapEnabled, dirtyLog, reclaimEvery } = parameters;
+    const { buffer, switchEvery, readEvery, remapEvery, remapEnabled, dirtyLog, reclaimEvery } = parameters;
     const due = (every: number) => every > 0 && n % every === 0;
-    if (n === dirtyLog) yield* emit.event('s2_wp', 0, BUFFER_IPA, cpus * buffer, VM);
-    if (due(reclaimEvery)) yield* emit.event('s2_unmap', 0, BUFFER_IPA, cpus * buffer, VM);
+    if (n === dirtyLog) yield* emit.event('s2_wp', 0, BUFFER_IPA, this.taken, VM);
+    if (due(reclaimEvery)) yield* emit.event('s2_unmap', 0, BUFFER_IPA, this.taken, VM);
     for (const cpu of this.cpus) {
       if (due(switchEvery)) yield* emit.switchTo(cpu, this.tasks[cpu][(n / switchEvery) % 2]);
       if (due(readEvery)) yield* emit.event('spe_read_ptr', cpu, cpu, VM);
       if (!due(remapEvery)) continue;
       if (!remapEnabled) yield* emit.event('spe_disable', cpu, cpu, VM);
       yield* emit.event('kmap', cpu, this.va(cpu), buffer / PAGE, PAGE, VMALLOC);
+      this.taken += buffer;
       if (!remapEnabled) yield* emit.event('spe_enable', cpu, cpu, VM);
     }
   }
