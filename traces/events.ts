@@ -113,7 +113,7 @@ export const EVENTS: readonly EventKind[] = [
   { kind: 65, name: 'hyp_init', va: 'VA of the init page', arg: 'its PA' },
   { kind: 66, name: 'hyp_map', va: 'first VA', arg: 'first PA', more: ['pages'] },
   { kind: 67, name: 'hyp_unmap', va: 'first VA', arg: 'first PA', more: ['pages'] },
-  { kind: 68, name: 'spe_program', va: 'VA of the buffer', arg: 'limit VA', more: [VCPU, 'filter'] },
+  { kind: 68, name: 'spe_program', va: 'VA of the buffer', arg: 'limit VA', more: [VCPU, 'filter: bit 0 user, bit 1 kernel; 0: as configured'] },
   { kind: 69, name: 'spe_enable', va: VCPU, arg: VM },
   { kind: 70, name: 'spe_disable', va: VCPU, arg: VM },
   { kind: 71, name: 'spe_read_ptr', va: VCPU, arg: VM },
