@@ -11,18 +11,7 @@ import { OPERATIONS } from './operations';
 import { INSIDE } from './pages';
 import { pinBuffer, resolveFault, unpinBuffer } from './pins';
 import { readBuffer, seesOwner, showBuffer } from './reader';
-import {
-  copies,
-  isStrategy,
-  NEVER,
-  PARAMETER,
-  SPE,
-  SPE_CPU,
-  SpeParameter,
-  SpeStrategy,
-  traps,
-  Vcpu,
-} from './records';
+import { copies, isStrategy, NEVER, PARAMETER, SPE, SPE_CPU, SpeParameter, SpeStrategy, traps, Vcpu } from './records';
 import {
   BUFFER_FULL,
   CLASS_BUFFER,

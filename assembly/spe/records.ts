@@ -176,6 +176,7 @@ export class SpeCpu {
   read: Stream;
 }
 
+
 @unmanaged
 export class Spe {
   /** u64[SpeParameter.Count] */

@@ -37,7 +37,7 @@ export function classOf(status: u64): u64 {
 
 /** The code of a fault of a kind at a level. */
 export function faultCode(kind: u64, level: i32): u64 {
-  return level < 0 ? ADDRESS_FAULT_LEVEL_M1 : kind | <u64>level;
+  return level < 0 ? ADDRESS_FAULT_LEVEL_M1 : kind | (<u64>level);
 }
 
 /** Bytes of a record (PMSIDR.MaxSize). */

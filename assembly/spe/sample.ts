@@ -142,8 +142,7 @@ function measure(lane: Lane, v: Vcpu, row: SampledRow): void {
   events |= TLB_ACCESS;
   if (added(lane, block, Stat.WalkCount)) events |= TLB_WALK;
   translation =
-    added(lane, block, Stat.CyclesWalk) +
-    added(lane, block, Stat.TlbL2Hit) * PARAMETER(spe, SpeParameter.TlbCycles);
+    added(lane, block, Stat.CyclesWalk) + added(lane, block, Stat.TlbL2Hit) * PARAMETER(spe, SpeParameter.TlbCycles);
   total += translation;
   if (!lane.caches) return;
   const misses = added(lane, block, Stat.CacheLlcDataMiss);

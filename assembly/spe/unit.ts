@@ -203,7 +203,7 @@ export function interval(lane: Lane, v: Vcpu): u64 {
   const period = PARAMETER(spe, SpeParameter.Period);
   if (!jitter) return period;
   v.random = nextRandom(v.random);
-  return max<u64>(period - min(jitter, period) + (v.random >> 33) % (2 * jitter + 1), 1);
+  return max<u64>(period - min(jitter, period) + ((v.random >> 33) % (2 * jitter + 1)), 1);
 }
 
 /** The interval counter runs from now on, with what was left of it. */

@@ -163,11 +163,13 @@ const ofSpe = {
     z.enum(['always', 'trace']).default('always'),
     'spe: what is profiled in a trace without spe_* events: everything, each vCPU on the CPU of its number, or nothing. A trace that has them is obeyed',
   ),
-  spePeriod: key(z.int().min(1).max(0xff_ffff).default(1024), 'spe: operations from one sample to the next', 'operations'),
+  spePeriod: key(
+    z.int().min(1).max(0xff_ffff).default(1024),
+    'spe: operations from one sample to the next',
+    'operations',
+  ),
   speMinPeriod: key(
-    z
-      .union([256, 512, 768, 1024, 1536, 2048, 3072, 4096].map((n) => z.literal(n)))
-      .default(256),
+    z.union([256, 512, 768, 1024, 1536, 2048, 3072, 4096].map((n) => z.literal(n))).default(256),
     'spe: the shortest period that the CPU has (PMSIDR.Interval)',
     'operations',
   ),
@@ -179,13 +181,9 @@ const ofSpe = {
   speSeed: key(z.int().min(0).max(0xffff_ffff).default(1), 'spe: seed of that chance'),
   speFilter: key(
     z.enum(['user', 'kernel', 'both']).default('both'),
-    "spe: exception levels that are sampled where the trace does not say: EL0, EL1 or both",
+    'spe: exception levels that are sampled where the trace does not say: EL0, EL1 or both',
   ),
-  speBufferBytes: key(
-    bytes.prefault('1M'),
-    'spe: buffer of each vCPU, where the trace programs none',
-    'bytes',
-  ),
+  speBufferBytes: key(bytes.prefault('1M'), 'spe: buffer of each vCPU, where the trace programs none', 'bytes'),
   speKernelBytes: key(bytes.prefault('1M'), "spe, V3 and V3L: the most that a buffer of KVM's own may have", 'bytes'),
   speKernelNode: key(
     z.int().min(0).max(63).nullable().default(null),
@@ -206,13 +204,16 @@ const ofSpe = {
     false,
     'spe: Neoverse N1 erratum 1978083: a bad pointer may stop the CPU, so V1 too traps the registers and looks at them (condition unverified)',
   ),
-  speFgt: flag(false, 'spe, V3 and V3L: reads of PMBIDR can be trapped (FEAT_FGT), so that the guest does not see PMBIDR.P'),
+  speFgt: flag(
+    false,
+    'spe, V3 and V3L: reads of PMBIDR can be trapped (FEAT_FGT), so that the guest does not see PMBIDR.P',
+  ),
   speHardwareAf: flag(false, 'spe: the unit sets access flags itself (PMBIDR.F)'),
   speVhe: flag(
     true,
     'spe: the host runs at EL2; without, exits cost exitNvhe, and V3 is not supported: its buffer would need a contiguous mapping at EL2, which no code makes',
   ),
-  speKeep: flag(false, "spe: replay -o DIR writes what guests have read as DIR/spe/cpuN.bin, bytes of SPE"),
+  speKeep: flag(false, 'spe: replay -o DIR writes what guests have read as DIR/spe/cpuN.bin, bytes of SPE'),
 };
 
 const ANY_TEXT = [`${TEXT} x86-64`, `${TEXT} arm64`];

@@ -98,8 +98,7 @@ export async function replayTrace(
       await setImmediate();
     };
     const takeStreams = ({ group, replayer }: (typeof groups)[number]) => {
-      for (const { lane, cpu, bytes } of replayer.takeSpeStreams())
-        options.onSpeBytes?.(group[lane].index, cpu, bytes);
+      for (const { lane, cpu, bytes } of replayer.takeSpeStreams()) options.onSpeBytes?.(group[lane].index, cpu, bytes);
     };
     for await (const batch of reader.batches({ columns })) {
       options.signal?.throwIfAborted();

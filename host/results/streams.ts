@@ -21,7 +21,7 @@ export class CpuStreams {
         open = { path, temporary, file: openSync(temporary, 'w') };
         this.files.set(cpu, open);
       }
-      for (let done = 0; done < bytes.length; ) done += writeSync(open.file, bytes, done);
+      for (let done = 0; done < bytes.length;) done += writeSync(open.file, bytes, done);
     } catch (error) {
       throw writeFault(error, path);
     }

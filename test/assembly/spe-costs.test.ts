@@ -45,7 +45,7 @@ describe('times', () => {
     expect(cycles(machine.disable())).toBe(192 * 10 + 3 * 400 + 6 * 20 + 2000);
   });
 
-  test("V3 over nodes: every line of a buffer on another node waits for the link", () => {
+  test('V3 over nodes: every line of a buffer on another node waits for the link', () => {
     const drain = (speKernelNode: number) => {
       const machine = new SpeMachine({
         cpuNode: [0, 1],

@@ -328,7 +328,9 @@ describe('strategies', () => {
     const counts = machine.disable();
     expect(spe(counts)).toMatchObject({ unmapped: 4, readFaults: 2, copyLocal: 2 * PAGE, kernelMax: 4 * PAGE });
     expect(counts).toMatchObject({ 'maintenance.tlbi.ipas2e1is': 4, 'maintenance.tlbi.vmalle1is': 4 });
-    expect(machine.read()).toEqual(new Uint8Array([...machine.emitted().slice(PAGE, 2 * PAGE), ...machine.emitted().slice(3 * PAGE)]));
+    expect(machine.read()).toEqual(
+      new Uint8Array([...machine.emitted().slice(PAGE, 2 * PAGE), ...machine.emitted().slice(3 * PAGE)]),
+    );
     expect(machine.violations()).toEqual([]);
   });
 
@@ -424,58 +426,76 @@ describe('strategies', () => {
 
 describe('P-F1 to P-F3', () => {
   const step = fc.oneof(
-    fc.record({ is: fc.constant('run' as const), samples: fc.integer({ min: 1, max: 90 }), cpu: fc.integer({ min: 0, max: 1 }) }),
     fc.record({
-      is: fc.constantFrom('disable', 'enable', 'spe_read_ptr', 'spe_drain', 'spe_irq', 'ctx_switch', 'exit', 'reclaim', 'wp', 'remap'),
+      is: fc.constant('run' as const),
+      samples: fc.integer({ min: 1, max: 90 }),
+      cpu: fc.integer({ min: 0, max: 1 }),
+    }),
+    fc.record({
+      is: fc.constantFrom(
+        'disable',
+        'enable',
+        'spe_read_ptr',
+        'spe_drain',
+        'spe_irq',
+        'ctx_switch',
+        'exit',
+        'reclaim',
+        'wp',
+        'remap',
+      ),
       cpu: fc.integer({ min: 0, max: 1 }),
     }),
   );
 
-  test.each(STRATEGIES)('%s: whatever happens, the guest reads the records that were emitted, in order', (speStrategy) => {
-    fc.assert(
-      fc.property(fc.array(step, { minLength: 1, maxLength: 25 }), fc.integer({ min: 1, max: 3 }), (steps, pages) => {
-        const machine = new SpeMachine({
-          cpus: 2,
-          system: { speStrategy, speKernelBytes: pages * PAGE, speJitter: 30, speEnable: 'trace' },
-          costs: { speIrq: 300 },
-        });
-        // The tables of what the rows access.
-        for (const cpu of [0, 1]) {
-          machine.run(1, cpu);
-          machine.event('ctx_switch', cpu, 1, 1, 0);
-        }
-        const base = machine.tableBytes();
-        machine.begin(2 * PAGE);
-        for (const action of steps) {
-          const { cpu } = action;
-          if (action.is === 'run') machine.samples(action.samples, cpu);
-          else if (action.is === 'disable') machine.disable(cpu);
-          else if (action.is === 'enable') machine.enable(cpu);
-          else if (action.is === 'ctx_switch') machine.event('ctx_switch', cpu, 1, 1, 0);
-          else if (action.is === 'exit') {
-            machine.event('vm_exit', cpu, cpu, 1, 0);
-            machine.event('vm_entry', cpu, cpu, 1);
-          } else if (action.is === 'reclaim') machine.event('s2_unmap', cpu, 0x8000_0000, 4 * PAGE, 1);
-          else if (action.is === 'wp') machine.event('s2_wp', cpu, 0x8000_0000, 4 * PAGE, 1);
-          // V2 must not see the guest change its buffer while it is enabled (N-15).
-          else if (action.is === 'remap') {
-            if (speStrategy === 'pin-buffer') machine.disable(cpu);
-            machine.event('kmap', cpu, BUFFER + BigInt(cpu) * 0x1000_0000n, 2, PAGE, 2);
-          } else machine.event(action.is, cpu, cpu, 1);
-        }
-        for (const cpu of [0, 1]) machine.disable(cpu);
-        for (const cpu of [0, 1]) expect(Buffer.compare(machine.emitted(cpu), machine.read(cpu))).toBe(0);
-        const { samples = 0, lost = 0, bytes = 0 } = spe(machine.sums());
-        expect(bytes).toBe(samples * RECORD);
-        expect(machine.emitted(0).length + machine.emitted(1).length).toBe(bytes);
-        if (samples < 60) expect(lost).toBe(0);
-        machine.destroy();
-        // What is left are the host's own tables for buffers: the root and a way of 3.
-        if (!steps.some(({ is }) => is === 'remap'))
-          expect(machine.tableBytes() - base).toBe(speStrategy.startsWith('copy') ? 4 * PAGE : 0);
-        expect(machine.violations()).toEqual([]);
-      }),
-      { numRuns: 25 },
-    );
-  });
+  test.each(STRATEGIES)(
+    '%s: whatever happens, the guest reads the records that were emitted, in order',
+    (speStrategy) => {
+      fc.assert(
+        fc.property(fc.array(step, { minLength: 1, maxLength: 25 }), fc.integer({ min: 1, max: 3 }), (steps, pages) => {
+          const machine = new SpeMachine({
+            cpus: 2,
+            system: { speStrategy, speKernelBytes: pages * PAGE, speJitter: 30, speEnable: 'trace' },
+            costs: { speIrq: 300 },
+          });
+          // The tables of what the rows access.
+          for (const cpu of [0, 1]) {
+            machine.run(1, cpu);
+            machine.event('ctx_switch', cpu, 1, 1, 0);
+          }
+          const base = machine.tableBytes();
+          machine.begin(2 * PAGE);
+          for (const action of steps) {
+            const { cpu } = action;
+            if (action.is === 'run') machine.samples(action.samples, cpu);
+            else if (action.is === 'disable') machine.disable(cpu);
+            else if (action.is === 'enable') machine.enable(cpu);
+            else if (action.is === 'ctx_switch') machine.event('ctx_switch', cpu, 1, 1, 0);
+            else if (action.is === 'exit') {
+              machine.event('vm_exit', cpu, cpu, 1, 0);
+              machine.event('vm_entry', cpu, cpu, 1);
+            } else if (action.is === 'reclaim') machine.event('s2_unmap', cpu, 0x8000_0000, 4 * PAGE, 1);
+            else if (action.is === 'wp') machine.event('s2_wp', cpu, 0x8000_0000, 4 * PAGE, 1);
+            // V2 must not see the guest change its buffer while it is enabled (N-15).
+            else if (action.is === 'remap') {
+              if (speStrategy === 'pin-buffer') machine.disable(cpu);
+              machine.event('kmap', cpu, BUFFER + BigInt(cpu) * 0x1000_0000n, 2, PAGE, 2);
+            } else machine.event(action.is, cpu, cpu, 1);
+          }
+          for (const cpu of [0, 1]) machine.disable(cpu);
+          for (const cpu of [0, 1]) expect(Buffer.compare(machine.emitted(cpu), machine.read(cpu))).toBe(0);
+          const { samples = 0, lost = 0, bytes = 0 } = spe(machine.sums());
+          expect(bytes).toBe(samples * RECORD);
+          expect(machine.emitted(0).length + machine.emitted(1).length).toBe(bytes);
+          if (samples < 60) expect(lost).toBe(0);
+          machine.destroy();
+          // What is left are the host's own tables for buffers: the root and a way of 3.
+          if (!steps.some(({ is }) => is === 'remap'))
+            expect(machine.tableBytes() - base).toBe(speStrategy.startsWith('copy') ? 4 * PAGE : 0);
+          expect(machine.violations()).toEqual([]);
+        }),
+        { numRuns: 25 },
+      );
+    },
+  );
 });

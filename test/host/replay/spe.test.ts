@@ -169,9 +169,9 @@ describe('streams on disk', () => {
     const trace = await traceOf('spe-run', { ...SMALL, cpus: 4 });
     const directory = join(folder, 'failed');
     const few = ['--set', 'machine.cpuNode=[0]'];
-    await expect(
-      run(trace, '--set', 'paging={ format: arm64 }', ...few, ...options, '-o', directory),
-    ).rejects.toThrow(/CPU/);
+    await expect(run(trace, '--set', 'paging={ format: arm64 }', ...few, ...options, '-o', directory)).rejects.toThrow(
+      /CPU/,
+    );
     expect(existsSync(join(directory, 'spe')) ? readdirSync(join(directory, 'spe')) : []).toEqual([]);
   });
 });
