@@ -172,8 +172,8 @@ function destroy(lane: Lane, guest: Guest, cpu: u32): void {
   if (guest.tables) violated(lane, Check.Accounting, 0, cpu);
   // F-I5
   let other = spe.guests;
-  for (; other; other = other!.next) if (other!.live) return;
-  if (spe.pinned) violated(lane, Check.SpePins, 0, cpu);
+  while (other && !other.live) other = other.next;
+  if (!other && spe.pinned) violated(lane, Check.SpePins, 0, cpu);
 }
 
 /** The system's own profiling of a CPU begins, where the trace says nothing. */
@@ -190,6 +190,9 @@ export function beginProfiling(lane: Lane, cpu: u32): void {
 
 /** The end of the trace: every guest stops. */
 export function finishSpe(lane: Lane): void {
-  let v: Vcpu | null = SPE(lane).vcpus;
-  for (; v; v = v!.next) if (v!.cpu >= 0) stopProfiling(lane, v!);
+  let v = SPE(lane).vcpus;
+  while (v) {
+    if (v.cpu >= 0) stopProfiling(lane, v);
+    v = v.next;
+  }
 }

@@ -57,7 +57,7 @@ function identify(lane: Lane, v: Vcpu): void {
   if (seesOwner(lane, v)) ADD(BLOCK(lane, v.cpu), Stat.SpeOwner_Seen, 1);
 }
 
-/** spe_program: a buffer [va, limit); the first time the guest's kernel takes memory for it. */
+/** spe_program: a buffer [va, limit); the first time the guest's kernel takes memory for it. One that its memory has no room for is none. */
 export function program(lane: Lane, v: Vcpu, va: u64, limit: u64, filter: u32): void {
   if (v.enabled) {
     disable(lane, v);
@@ -65,7 +65,8 @@ export function program(lane: Lane, v: Vcpu, va: u64, limit: u64, filter: u32): 
   }
   v.begun = true;
   v.base = va;
-  v.limit = limit - INSIDE(lane, limit);
+  const isBuffer = limit > va && limit - va <= PARAMETER(SPE(lane), SpeParameter.GuestBytes);
+  v.limit = isBuffer ? limit - INSIDE(lane, limit) : va;
   v.pointer = va;
   v.filter = filter ? filter : <u32>PARAMETER(SPE(lane), SpeParameter.Filter);
   mapBuffer(lane, v.guest, va, v.limit, v.cpu);
@@ -75,7 +76,7 @@ export function program(lane: Lane, v: Vcpu, va: u64, limit: u64, filter: u32): 
   rewind(v);
   v.status = 0;
   v.unreported = 0;
-  if (copies(SPE(lane))) openBuffer(lane, v, v.cpu);
+  if (copies(SPE(lane)) && v.limit > v.base) openBuffer(lane, v, v.cpu);
 }
 
 /** What the guest has been shown and has read begins at its pointer. */

@@ -16,8 +16,8 @@ import { Event } from '../systems/events';
 import { HAS_FAULT, KERNEL } from '../systems/kernel';
 import { barriers, BLOCK, COST, count, spend, tableStores } from '../systems/operations';
 import { giveFrame, isPinned, PAGE_BYTES, pageOf, reclaim } from './pages';
-import { Guest, Page, PARAMETER, SPE, SpeParameter, Vcpu } from './records';
-import { findEntry, madeTables, makeEntry } from './tables';
+import { Guest, Page, PARAMETER, SPE, SpeParameter } from './records';
+import { findEntry, GUEST_TABLES, madeTables, makeEntry } from './tables';
 
 /** Maps a page for writing, young; it gets a frame where it has none. Counts stores for what was not so before. */
 export function mapGuestPage(lane: Lane, guest: Guest, page: Page, cpu: u32, counted: bool): void {
@@ -40,8 +40,11 @@ export function isMapped(lane: Lane, guest: Guest, ipa: u64): bool {
 /** The units of a guest's vCPUs forget their translations: a TLBI reaches them. */
 export function forgetTranslations(lane: Lane, guest: Guest): void {
   if (HAS_FAULT(KERNEL(lane), Fault.SpeSkipTlbi)) return;
-  let vcpu: Vcpu | null = SPE(lane).vcpus;
-  for (; vcpu; vcpu = vcpu!.next) if (vcpu!.guest == guest) vcpu!.entryVa = 0;
+  let vcpu = SPE(lane).vcpus;
+  while (vcpu) {
+    if (vcpu.guest == guest) vcpu.entryVa = 0;
+    vcpu = vcpu.next;
+  }
 }
 
 /** IPAS2E1IS, DSB, VMALLE1IS, DSB. */
@@ -64,7 +67,8 @@ export function unmapGuestPage(lane: Lane, guest: Guest, ipa: u64, cpu: u32): vo
 export function hostEvent(lane: Lane, cpu: u32, kind: u32, guest: Guest, ipa: u64, bytes: u64): void {
   const step = PAGE_BYTES(lane);
   let changed: bool = false;
-  for (let at = ipa & ~(step - 1); at < ipa + bytes; at += step) {
+  const end = min(ipa + bytes, guest.nextPage);
+  for (let at = max(ipa & ~(step - 1), GUEST_TABLES); at < end; at += step) {
     const page = pageOf(lane, guest, at);
     if (!page) continue;
     if (kind == <u32>Event.Stage2Fault) mapGuestPage(lane, guest, page, cpu, true);

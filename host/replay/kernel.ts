@@ -45,7 +45,7 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
   core.setSystem(lane, kind, replicates, options(core, config), faults(core, config), replay.checks);
   if (kind === HypInit) setHyp(core, lane, config);
-  if (kind === Spe) setSpe(core, lane, config);
+  if (kind === Spe) setSpe(core, lane, config, topology);
   if (kind === HostStage2) core.setStage2Pool(lane, poolPages(config, topology));
   const { costs, mlp } = machine;
   const atEl2 = kind === Spe ? system.speVhe : system.vhe;

@@ -2,6 +2,8 @@
 
 import { type Config } from '../config/schema.js';
 import { type Core, type Pointer } from '../core/instance.js';
+import { UsageError } from '../../traces/errors.js';
+import { type Topology } from './topology.js';
 
 /** Whether a configuration profiles. */
 export const isProfiled = ({ system }: Config): boolean => system.name === 'spe';
@@ -10,7 +12,11 @@ const FILTERS = { user: 1, kernel: 2, both: 3 };
 const SHARE = 2 ** 16;
 
 /** Gives a lane its parameters; before the first row. */
-export function setSpe(core: Core, lane: Pointer, { system, machine }: Config): void {
+export function setSpe(core: Core, lane: Pointer, { system, machine }: Config, { nodes }: Topology): void {
+  if (system.speKernelNode !== null && system.speKernelNode >= nodes)
+    throw new UsageError(
+      `system.speKernelNode: node ${system.speKernelNode} is outside the machine's nodes 0 to ${nodes - 1}`,
+    );
   const { PinVm, PinBuffer, Copy, CopyOnRead } = core.SpeStrategy;
   const stated: Record<string, number> = {
     Strategy: { 'pin-vm': PinVm, 'pin-buffer': PinBuffer, copy: Copy, 'copy-on-read': CopyOnRead }[system.speStrategy],

@@ -77,6 +77,20 @@ describe('times', () => {
     expect(blackout('copy')).toBe(1000 + 2000 + 4000 + 5 * 2000 + 64 * 10 + 400 + 4 * 20);
   });
 
+  test('the share of the blackout: of a cycle that fills the buffer and empties it', () => {
+    const costs = { speIrq: 1000, exitVhe: 2000, speHandler: 4000 };
+    const machine = new SpeMachine({ system: { speStrategy: 'pin-vm', speEnable: 'trace' }, costs });
+    machine.run(PERIOD);
+    machine.begin(PAGE);
+    const { 'spe.blackout': blackout } = machine.samples(2 * perPage);
+    machine.disable();
+    const time = (record: number) => Number(new DataView(machine.read().buffer).getBigUint64(record * 64 + 40, true));
+    // 64 samples fill the page, the 65th stops the unit, the 66th to 68th fall due in the 1000 cycles until the interrupt; 6000 cycles are software's. So the first
+    // record of the second page comes 68 periods and 6000 cycles after that of the first one.
+    expect(time(perPage) - time(0)).toBe(68 * PERIOD + 6000);
+    expect(blackout).toBe(1000 + 6000);
+  });
+
   test('software that keeps the unit from sampling misses its operations over the period', () => {
     const machine = new SpeMachine({
       machine: { cpi: 2 },

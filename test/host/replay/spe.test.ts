@@ -193,6 +193,10 @@ describe('configurations that are refused', () => {
       expect(config({ speStrategy, speVhe: false }).system.speVhe).toBe(false);
   });
 
+  it("a node of KVM's buffer that the machine does not have", async () => {
+    await expect(replayTrace(KERNEL, [config({ speKernelNode: 5 })])).rejects.toThrow(/speKernelNode: node 5/);
+  });
+
   it('x86-64 has no SPE', () => {
     expect(() => config({}, { paging: { format: 'x86-64' } })).toThrow(/spe needs paging.format arm64/);
   });
