@@ -1,12 +1,12 @@
 // Virtual machines and the buffers in their kernels' addresses: what a guest maps where, and KVM's walk of the guest's own tables.
 
-import { Cost, Lane, NODE_OF_CPU } from '../layout';
+import { Cost, Lane } from '../layout';
 import { allocate } from '../memory/arena';
 import { addressOf, isPresent, kernelLeaf } from '../paging/descriptor';
 import { ADD, Stat } from '../stats';
 import { BLOCK, COST, spend } from '../systems/operations';
 import { countPinned, dropKept, freePage, newGuestPage, PAGE_BYTES, pageOf } from './pages';
-import { Guest, isStrategy, Page, PARAMETER, SPE, Spe, SpeParameter, SpeStrategy, Tree, Vcpu } from './records';
+import { Guest, isStrategy, Page, PARAMETER, SPE, SpeParameter, SpeStrategy, Tree, Vcpu } from './records';
 import { mapGuestPage, forgetTranslations } from './stage2';
 import {
   findEntry,
@@ -14,10 +14,10 @@ import {
   GUEST_PAGES,
   GUEST_TABLES,
   kernelHalf,
-  lastTable,
   makeEntry,
   openStage1,
   openStage2,
+  tableAt,
 } from './tables';
 
 /** The guest of that number, made where there is none. */
@@ -144,7 +144,7 @@ export function pageAtVa(lane: Lane, guest: Guest, va: u64): Page | null {
 export function softWalk(lane: Lane, guest: Guest, va: u64, cpu: u32): Page | null {
   const spe = SPE(lane);
   const page = pageAtVa(lane, guest, va);
-  const table = page ? lastTable(lane, guest.stage1, va) + 1 : 0;
+  const table = page ? tableAt(lane, guest.stage1, va, 0) + 1 : 0;
   const reads: u64 = table && table == spe.softTable ? 1 : lane.stage1.depth;
   spe.softTable = table;
   ADD(BLOCK(lane, cpu), Stat.SpeSoft_Walks, 1);

@@ -23,7 +23,6 @@ import {
   faultCode,
   managementEvent,
   RECORD_BYTES,
-  SERVICE,
   TRANSLATION_FAULT,
 } from './registers';
 import { drainUnit, interval, startCounting, stopCounting } from './unit';

@@ -19,8 +19,8 @@ export const CLASS_STAGE2: u64 = 0x25;
 /** Status code of CLASS_BUFFER: no room for another record. */
 export const BUFFER_FULL: u64 = 1;
 
-// Fault status codes, to which the level is added.
-export const ADDRESS_FAULT_LEVEL_M1: u64 = 0x2b;
+// Fault status codes, to which the level is added; the first is that of a translation fault at level -1.
+const TRANSLATION_FAULT_M1: u64 = 0x2b;
 export const TRANSLATION_FAULT: u64 = 0x04;
 export const ACCESS_FLAG_FAULT: u64 = 0x08;
 export const PERMISSION_FAULT: u64 = 0x0c;
@@ -37,7 +37,7 @@ export function classOf(status: u64): u64 {
 
 /** The code of a fault of a kind at a level. */
 export function faultCode(kind: u64, level: i32): u64 {
-  return level < 0 ? ADDRESS_FAULT_LEVEL_M1 : kind | (<u64>level);
+  return level < 0 ? TRANSLATION_FAULT_M1 : kind | (<u64>level);
 }
 
 /** Bytes of a record (PMSIDR.MaxSize). */

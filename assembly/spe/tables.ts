@@ -104,11 +104,6 @@ export function findEntry(lane: Lane, tree: Tree, address: u64): usize {
   return entryAt(lane, tree, ENTRY_AT(stage, table, address, 0));
 }
 
-/** The last-level table that holds the entry for a mapped address of a guest's own tables. */
-export function lastTable(lane: Lane, tree: Tree, address: u64): u64 {
-  return tableAt(lane, tree, address, 0);
-}
-
 /** The table of a height on the way to a mapped address. */
 export function tableAt(lane: Lane, tree: Tree, address: u64, to: u32): u64 {
   const stage = tree.stage;
