@@ -1,5 +1,5 @@
 // One lint for the three code folders, and the direction of imports:
-//   tools -> host -> traces, and inside the core replay -> hyp, stage2 -> systems -> tlb, cache -> paging -> memory -> layout.
+//   tools -> host -> traces, and inside the core replay -> hyp, stage2, spe -> systems -> tlb, cache -> paging -> memory -> layout.
 import tseslint from 'typescript-eslint';
 
 /** Forbids imports whose path passes through one of the folders. */
@@ -27,6 +27,7 @@ const layers = [
   'systems',
   'hyp',
   'stage2',
+  'spe',
   'event',
   'replay',
   'index',

@@ -18,6 +18,7 @@ import { KERNEL, newKernel, Violation } from './systems/kernel';
 import { pairs } from './systems/common';
 import { BLOCK, kernelContext, syncedStores } from './systems/operations';
 import { newSim, stage2Event } from './stage2/schedule';
+import { initSpe, speEvent } from './spe/events';
 import { x86Event } from './systems/x86';
 
 /**
@@ -38,6 +39,7 @@ export function setSystem(lane: Lane, system: System, replicate: bool, options: 
   initSpaces(lane);
   if (system == System.HostStage2) initHostStage2(lane, options, faults);
   if (system == System.Stage2Faults) newSim(lane);
+  if (system == System.Spe) initSpe(lane);
 }
 
 /** Pages that there are for the tables of a host's stage 2 (0: as many as it takes); before startLane. */
@@ -82,8 +84,10 @@ export function expandEvent(
   lane.syncStores = 0;
   if (lane.stage1.format == Format.X86) x86Event(lane, cpu, kind, va, arg, a, b, c);
   else if (lane.hostTree) hostStage2Event(lane, cpu, kind, va, arg, a, b, c);
-  else armEvent(lane, cpu, kind, va, arg, a, b, c);
+  // A guest's kernel under a second stage has no part of its own: its tables are the walks' alone.
+  else if (!lane.spe || !lane.stage2) armEvent(lane, cpu, kind, va, arg, a, b, c);
   if (lane.hyp) hypEvent(lane, cpu, kind, va, arg, a);
+  if (lane.spe) speEvent(lane, cpu, kind, va, arg, a, b);
   if (!lane.checks) return;
   checkHyp(lane);
   checkAll(lane);

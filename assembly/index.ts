@@ -92,3 +92,6 @@ export { runInterleavings } from './stage2/interleave';
 export { Point, setStage2Timeline, stage2PointCount, stage2Points } from './stage2/timeline';
 export { setStage2Seed, stage2Clock } from './stage2/schedule';
 export { endTakenEvents, runTakenEvents } from './replay/replay';
+export { finishSpe, setSpe } from './spe/events';
+export { clearSpeStream, speStream, speStreamBytes } from './spe/probe';
+export { SpeParameter, SpeStrategy } from './spe/records';

@@ -410,6 +410,9 @@ export class Lane {
 
   /** What runs at EL2 (hyp/machine.ts); 0: nothing of its own. */
   hyp: usize;
+
+  /** SPE in KVM guests (spe/records.ts); 0: none. */
+  spe: usize;
 }
 
 /** A stretch of virtual addresses with its own page size. */
@@ -517,6 +520,7 @@ export enum System {
   HostStage2,
   HypInit,
   Stage2Faults,
+  Spe,
 }
 
 /** Options of a system, as bits. */
@@ -566,6 +570,18 @@ export enum Fault {
   FlushStage2Only = 8388608,
   FlushReversed = 16777216,
   SkipRelaxTlbi = 33554432,
+  // Of spe
+  SpeSkipDrain = 1024,
+  SpeHideLoss = 2048,
+  SpeResetPointer = 4096,
+  SpeLeakPointer = 8192,
+  SpeSkipTablePin = 16384,
+  SpeLeakPins = 32768,
+  SpeCopyWhole = 65536,
+  SpeForwardFault = 131072,
+  SpeShowOwner = 262144,
+  SpeSkipTlbi = 524288,
+  SpeProtectPinned = 67108864,
 }
 
 /** Parts of the kernel image, in the order of their addresses. */
@@ -607,6 +623,13 @@ export enum Cost {
   LineTransfer,
   GracePeriod,
   FaultSpread,
+  // Of spe: from the unit's event to its interrupt, the guest's handler, getting a page of a guest, mapping it, letting it go, reading a word of the guest's tables
+  SpeIrq,
+  SpeHandler,
+  Gup,
+  Stage2Map,
+  Unpin,
+  GuestRead,
   Count,
 }
 
@@ -631,6 +654,15 @@ export enum Check {
   Locked,
   Primary,
   Conflict,
+  // spe (docs/spe.md)
+  SpeStream,
+  SpePointer,
+  SpeRegister,
+  SpeStage2,
+  SpePins,
+  SpeHostData,
+  SpeVisible,
+  SpeOwner,
   Count,
 }
 

@@ -21,6 +21,7 @@ import { coolHyp, hypLook, isHypLook } from './el2';
 import { CPU_BYTES, Filter, FILTER_CPU, forget, initFilter, LINES, MAX_SLOTS, runFilter, switchAsid } from './filter';
 import { runLane } from './lane';
 import { Look, LOOK_BYTES } from './look';
+import { afterStop, beforeStop, isStopRow, passStop, stretchEnd } from './spe';
 
 /** Rows of a segment: enough to make the calls free, few enough for its columns and look-ups to stay in the CPU's cache. */
 const SEGMENT_ROWS: u32 = 16384;
@@ -40,6 +41,8 @@ class Replay {
   looks: usize;
   pas: usize;
   columns: BatchColumns;
+  /** A lane whose CPUs have profiling units; null: none has. */
+  profiled: Lane | null;
 }
 
 const replay = changetype<Replay>(allocate(offsetof<Replay>()));
@@ -75,6 +78,7 @@ export function attachColumn(column: Column, bytes: u32): usize {
 export function addLane(lane: Lane): void {
   const i = replay.laneCount++;
   store<u32>(replay.lanes + i * 4, changetype<usize>(lane));
+  if (lane.spe) replay.profiled = lane;
   const f = filterFor(lane);
   store<u32>(replay.filterOf + i * 4, f);
   const caches = lane.caches;
@@ -93,7 +97,13 @@ export function addLane(lane: Lane): void {
 export function replayRows(from: u32, to: u32): u32 {
   let row = from;
   while (row < to) {
-    const end = min(row + SEGMENT_ROWS, to);
+    let end = min(row + SEGMENT_ROWS, to);
+    let profiles: bool = false;
+    if (replay.profiled) {
+      end = stretchEnd(replay.columns, row, end, replay.profiled!.cpus);
+      profiles = isStopRow();
+      if (profiles) beforeProfiles(row);
+    }
     let stop = end;
     for (let f: u32 = 0; f < replay.filterCount; f++) {
       const filter = FILTER(f);
@@ -111,9 +121,22 @@ export function replayRows(from: u32, to: u32): u32 {
       if (filter.status != Status.Done) return stop;
     }
     if (stop < end) return stop;
+    if (profiles) afterProfiles(row);
     row = stop;
   }
   return row;
+}
+
+/** A unit of a lane has something to do at a row, which is replayed alone: before it, and behind it. */
+function beforeProfiles(row: u32): void {
+  for (let i: u32 = 0; i < replay.laneCount; i++) if (LANE(i).spe) beforeStop(replay.columns, row, LANE(i));
+}
+
+function afterProfiles(row: u32): void {
+  passStop(replay.columns, row);
+  for (let i: u32 = 0; i < replay.laneCount; i++) {
+    if (LANE(i).spe) afterStop(replay.columns, row, LANE(i), FILTER(load<u32>(replay.filterOf + i * 4)));
+  }
 }
 
 /** The look-ups that passed a filter, in one of its lanes; those of EL2 apart where it has a side of its own. */

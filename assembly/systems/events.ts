@@ -37,6 +37,12 @@ export enum Event {
   HypInit,
   HypMap,
   HypUnmap,
+  SpeProgram,
+  SpeEnable,
+  SpeDisable,
+  SpeReadPtr,
+  SpeDrain,
+  SpeIrq,
 }
 
 /** How text is patched. */

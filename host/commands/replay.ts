@@ -6,9 +6,11 @@ import { type Command } from 'commander';
 import { UsageError } from '../../traces/errors.js';
 import { describeConfig } from '../config/describe.js';
 import { loadConfig } from '../config/load.js';
+import { type Config } from '../config/schema.js';
 import { progress } from '../progress.js';
 import { hashTrace, replayTrace } from '../replay/replay.js';
 import { saveText } from '../results/save.js';
+import { CpuStreams } from '../results/streams.js';
 import { SUMMARY_FILE } from '../results/summary.js';
 import { brokenInvariants, summaryText } from '../results/text.js';
 
@@ -51,7 +53,15 @@ export function register(program: Command): void {
       let bar: ReturnType<typeof progress> | undefined;
       const onProgress = (done: number, rows: number, repeated: number) =>
         (bar ??= progress('replaying', rows)).update(done + repeated, rows + repeated);
-      const [summary] = await replayTrace(trace, [config], { sha256, onProgress }).finally(() => bar?.stop());
+      const streams = streamsOf(config, options.output);
+      const onSpeBytes = (_: number, cpu: number, bytes: Uint8Array) => streams?.append(cpu, bytes);
+      const [summary] = await replayTrace(trace, [config], { sha256, onProgress, onSpeBytes })
+        .catch((error: unknown) => {
+          streams?.discard();
+          throw error;
+        })
+        .finally(() => bar?.stop());
+      streams?.complete();
       const document = `${JSON.stringify(summary, null, 2)}\n`;
       if (options.output !== undefined) {
         saveText(join(options.output, SUMMARY_FILE), document);
@@ -62,6 +72,14 @@ export function register(program: Command): void {
       process.stderr.write(broken.map((line) => `nodewalk replay: ${line}\n`).join(''));
       if (broken.length > 0) process.exitCode = 1;
     });
+}
+
+/** Where the streams of profiling go; null where none are kept. */
+function streamsOf({ system }: Config, output: string | undefined): CpuStreams | null {
+  if (!system.speKeep) return null;
+  if (output === undefined)
+    throw new UsageError('system.speKeep: true writes streams beside the summary; name a directory with -o');
+  return new CpuStreams(join(output, 'spe'));
 }
 
 /** Makes the directory of the results before the work starts. */

@@ -307,6 +307,7 @@ function systemFormat(config: Config): Problem[] {
   } = config;
   if (name === 'none') return [];
   if (name === 'hyp-init') return hypInit(config);
+  if (name === 'spe') return spe(config);
   if (name === 'host-stage2' || name === 'stage2-faults')
     return paging.format === 'arm64' ? [] : [problem('system.name', `${name} needs paging.format arm64`)];
   const levels = tableLevels(paging);
@@ -348,6 +349,29 @@ function hypInit({ system, paging, machine }: Config): Problem[] {
         problem('system.hypIdmap', `expected a multiple of 4096 below 2^${bits} with system.hypArch ${hypArch}`),
       );
   }
+  return found;
+}
+
+/** Buffers are whole pages, a guest has room for its own, and V3 needs the host at EL2. */
+function spe({ system, paging }: Config): Problem[] {
+  if (paging.format !== 'arm64') return [problem('system.name', 'spe needs paging.format arm64')];
+  const { speStrategy, speVhe, spePeriod, speMinPeriod, speBufferBytes, speKernelBytes, speGuestBytes } = system;
+  const page = 2 ** PAGE_SHIFTS[baseSize(paging)];
+  const found: Problem[] = [];
+  if (!speVhe && speStrategy.startsWith('copy'))
+    found.push(
+      problem(
+        'system.speVhe',
+        `false with system.speStrategy ${speStrategy} is unsupported: without VHE a buffer of KVM's own needs a contiguous mapping at EL2, which the prototype lacks; use speVhe: true or another strategy`,
+      ),
+    );
+  if (spePeriod < speMinPeriod)
+    found.push(problem('system.spePeriod', `expected at least system.speMinPeriod, ${speMinPeriod}`));
+  for (const [name, bytes] of Object.entries({ speBufferBytes, speKernelBytes }))
+    if (bytes === 0 || bytes % page !== 0)
+      found.push(problem(`system.${name}`, `expected a multiple of the page, ${page} bytes, above 0`));
+  if (speBufferBytes > speGuestBytes)
+    found.push(problem('system.speBufferBytes', `does not fit in system.speGuestBytes, ${speGuestBytes}`));
   return found;
 }
 

@@ -49,6 +49,12 @@ export const costs = key(
         'stage2-faults: a step of a walk of stage 2, a load or CAS that a near cache serves; no source gives one number',
       ),
       pageAlloc: cost(500, 'allocating a page; no source gives one number'),
+      speIrq: cost(1250, 'spe: from the event of the profiling unit to its interrupt; no source gives one number'),
+      speHandler: cost(4000, "spe: the guest's handler of that interrupt, without traps; no source gives one number"),
+      gup: cost(400, 'spe: finding and pinning a page of a guest (get_user_pages); no source gives one number'),
+      stage2Map: cost(300, 'spe: having stage 2 map such a page; no source gives one number'),
+      unpin: cost(100, 'spe: letting such a page go; no source gives one number'),
+      guestRead: cost(20, "spe: KVM reads a word of the guest's tables; no source gives one number"),
     })
     .prefault({}),
   'times of what software does',

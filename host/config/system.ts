@@ -8,6 +8,7 @@ const TEXT = 'text-replication';
 const HOST_STAGE2 = 'host-stage2';
 const HYP_INIT = 'hyp-init';
 const STAGE2_FAULTS = 'stage2-faults';
+const SPE = 'spe';
 const flag = (fallback: boolean, sentence: string) => key(z.boolean().default(fallback), sentence);
 
 const ofText = {
@@ -179,10 +180,73 @@ const ofStage2Search = {
   ),
 };
 
+const ofSpe = {
+  speStrategy: key(
+    z.enum(['pin-vm', 'pin-buffer', 'copy', 'copy-on-read']).default('copy'),
+    "spe: the unit writes to the guest's buffer with all of the machine's memory pinned (V1), or with the buffer and the tables that map it pinned while it is enabled (V2); or to a buffer of KVM's own, from which it is copied (V3), or copied when the guest reads it (V3L)",
+  ),
+  speEnable: key(
+    z.enum(['always', 'trace']).default('always'),
+    'spe: what is profiled in a trace without spe_* events: everything, each vCPU on the CPU of its number, or nothing. A trace that has them is obeyed',
+  ),
+  spePeriod: key(
+    z.int().min(1).max(0xff_ffff).default(1024),
+    'spe: operations from one sample to the next',
+    'operations',
+  ),
+  speMinPeriod: key(
+    z.union([256, 512, 768, 1024, 1536, 2048, 3072, 4096].map((n) => z.literal(n))).default(256),
+    'spe: the shortest period that the CPU has (PMSIDR.Interval)',
+    'operations',
+  ),
+  speJitter: key(
+    z.int().min(0).max(0xffff).default(0),
+    'spe: the most by which an interval is longer or shorter than the period, by chance',
+    'operations',
+  ),
+  speSeed: key(z.int().min(0).max(0xffff_ffff).default(1), 'spe: seed of that chance'),
+  speFilter: key(
+    z.enum(['user', 'kernel', 'both']).default('both'),
+    'spe: exception levels that are sampled where the trace does not say: EL0, EL1 or both',
+  ),
+  speBufferBytes: key(bytes.prefault('1M'), 'spe: buffer of each vCPU, where the trace programs none', 'bytes'),
+  speKernelBytes: key(bytes.prefault('1M'), "spe, V3 and V3L: the most that a buffer of KVM's own may have", 'bytes'),
+  speKernelNode: key(
+    z.int().min(0).max(63).nullable().default(null),
+    "spe, V3 and V3L: node of KVM's own buffers; null: that of the CPU",
+  ),
+  speGuestBytes: key(bytes.prefault('1G'), 'spe: memory of the machine, all of which V1 pins', 'bytes'),
+  speShareRead: key(z.number().min(0).max(1).default(1), 'spe: share of the recorded pages that the guest reads'),
+  speSwitchOps: key(
+    z.int().min(0).max(1e12).default(0),
+    'spe: operations between context switches of each vCPU, besides those of the trace; 0: none',
+    'operations',
+  ),
+  speToggle: flag(
+    true,
+    'spe: profiling follows a task, so a context switch stops the buffer and starts it again; else it follows a CPU',
+  ),
+  speErratum: flag(
+    false,
+    'spe: Neoverse N1 erratum 1978083: a bad pointer may stop the CPU, so V1 too traps the registers and looks at them (condition unverified)',
+  ),
+  speFgt: flag(
+    false,
+    'spe, V3 and V3L: reads of PMBIDR can be trapped (FEAT_FGT), so that the guest does not see PMBIDR.P',
+  ),
+  speHardwareAf: flag(false, 'spe: the unit sets access flags itself (PMBIDR.F)'),
+  speVhe: flag(
+    true,
+    'spe: the host runs at EL2; without, exits cost exitNvhe, and V3 is not supported: its buffer would need a contiguous mapping at EL2, which no code makes',
+  ),
+  speKeep: flag(false, 'spe: replay -o DIR writes what guests have read as DIR/spe/cpuN.bin, bytes of SPE'),
+};
+
 const ANY_TEXT = [`${TEXT} x86-64`, `${TEXT} arm64`];
 const HOST = `${HOST_STAGE2} arm64`;
 const HYP = `${HYP_INIT} arm64`;
 const GUESTS = `${STAGE2_FAULTS} arm64`;
+const PROFILED = `${SPE} arm64`;
 
 /** Faults, with the systems and formats that can have them. */
 export const FAULTS = {
@@ -205,6 +269,17 @@ export const FAULTS = {
   'flush-stage2-only': [GUESTS],
   'flush-reversed': [GUESTS],
   'skip-relax-tlbi': [GUESTS],
+  'spe-skip-drain': [PROFILED],
+  'spe-hide-loss': [PROFILED],
+  'spe-reset-pointer': [PROFILED],
+  'spe-leak-pointer': [PROFILED],
+  'spe-skip-table-pin': [PROFILED],
+  'spe-leak-pins': [PROFILED],
+  'spe-copy-whole': [PROFILED],
+  'spe-forward-fault': [PROFILED],
+  'spe-show-owner': [PROFILED],
+  'spe-skip-tlbi': [PROFILED],
+  'spe-protect-pinned': [PROFILED],
 } as const satisfies Record<string, string[]>;
 
 const inject = key(
@@ -216,8 +291,8 @@ export const system = key(
   z
     .strictObject({
       name: key(
-        z.enum(['none', TEXT, HOST_STAGE2, HYP_INIT, STAGE2_FAULTS]).default('none'),
-        'none: page tables are only filled on demand; text-replication: kernel text per node (x86-64, arm64); host-stage2: kernel text per node by the stage 2 of a pKVM host (arm64); hyp-init: KVM/ARM starts HYP mode on every CPU (arm64); stage2-faults: stage-2 faults of KVM guests on many CPUs at once (arm64)',
+        z.enum(['none', TEXT, HOST_STAGE2, HYP_INIT, STAGE2_FAULTS, SPE]).default('none'),
+        'none: page tables are only filled on demand; text-replication: kernel text per node (x86-64, arm64); host-stage2: kernel text per node by the stage 2 of a pKVM host (arm64); hyp-init: KVM/ARM starts HYP mode on every CPU (arm64); stage2-faults: stage-2 faults of KVM guests on many CPUs at once (arm64); spe: statistical profiling in KVM guests (arm64)',
       ),
       ...ofText,
       ...ofArmText,
@@ -227,6 +302,7 @@ export const system = key(
       ...ofHypInit,
       ...ofStage2Faults,
       ...ofStage2Search,
+      ...ofSpe,
       inject,
     })
     .prefault({}),
@@ -250,8 +326,9 @@ export const SYSTEM_OPTIONS: {
   { options: keysOf(ofX86Text), systems: [TEXT], format: 'x86-64' },
   { options: keysOf(ofHostStage2), systems: [HOST_STAGE2], format: 'arm64' },
   { options: keysOf(ofHypInit), systems: [HYP_INIT], format: 'arm64' },
-  { options: ['inject'], systems: [TEXT, HOST_STAGE2, HYP_INIT, STAGE2_FAULTS], format: null },
+  { options: ['inject'], systems: [TEXT, HOST_STAGE2, HYP_INIT, STAGE2_FAULTS, SPE], format: null },
   { options: [...keysOf(ofStage2Faults), ...keysOf(ofStage2Search)], systems: [STAGE2_FAULTS], format: 'arm64' },
+  { options: keysOf(ofSpe), systems: [SPE], format: 'arm64' },
 ];
 
 /** The section with every option at its default. */

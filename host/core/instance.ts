@@ -80,6 +80,12 @@ interface CoreFunctions {
   hypInitPa(lane: Pointer): bigint;
   hypAddress(lane: Pointer, boot: boolean, va: bigint): bigint;
   hypDescriptor(lane: Pointer, boot: boolean, va: bigint, step: number): bigint;
+  /** Profiling in KVM guests (assembly/spe): parameters, the end of the trace, and the streams of a CPU: what its unit wrote or what the guest read. */
+  setSpe(lane: Pointer, parameter: number, value: bigint): void;
+  finishSpe(lane: Pointer): void;
+  speStream(lane: Pointer, cpu: number, read: boolean): Pointer;
+  speStreamBytes(lane: Pointer, cpu: number, read: boolean): number;
+  clearSpeStream(lane: Pointer, cpu: number): void;
   /** Line caches: geometry of one of Cache, and how they work together (docs/caches.md). */
   setCache(lane: Pointer, cache: number, sets: number, ways: number): void;
   setCaches(
@@ -214,6 +220,8 @@ const ENUMS = [
   'Point',
   'Policy',
   'Scope',
+  'SpeParameter',
+  'SpeStrategy',
   'Stat',
   'Status',
   'System',

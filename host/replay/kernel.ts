@@ -7,6 +7,7 @@ import { type Core, type Pointer } from '../core/instance.js';
 import { hostStage2Pages } from '../model/pool.js';
 import { type CapturedTables } from '../tables/captured.js';
 import { setHyp } from './hyp.js';
+import { setSpe } from './spe.js';
 import { type TraceMemory } from './placement.js';
 import { hasTimeline } from './timeline.js';
 import { type Topology } from './topology.js';
@@ -33,11 +34,12 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   if (!isEventful(config)) return;
   const { system, machine, replay } = config;
   const arm = config.paging.format === 'arm64';
-  const { TextX86, TextArm, HostStage2, HypInit, Stage2Faults } = core.System;
+  const { TextX86, TextArm, HostStage2, HypInit, Stage2Faults, Spe } = core.System;
   const own: Partial<Record<typeof system.name, number>> = {
     'host-stage2': HostStage2,
     'hyp-init': HypInit,
     'stage2-faults': Stage2Faults,
+    spe: Spe,
   };
   const kind = own[system.name] ?? (arm ? TextArm : TextX86);
   // On arm64 the series do not replicate a kernel that moved its image.
@@ -48,9 +50,11 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
     if (system.s2Seed !== null) core.setStage2Seed(lane, system.s2Seed);
     if (hasTimeline(config)) core.setStage2Timeline(lane, spacing(config));
   }
+  if (kind === Spe) setSpe(core, lane, config, topology);
   if (kind === HostStage2) core.setStage2Pool(lane, poolPages(config, topology));
   const { costs, mlp } = machine;
-  const exit = system.vhe ? costs.exitVhe : costs.exitNvhe;
+  const atEl2 = kind === Spe ? system.speVhe : system.vhe;
+  const exit = atEl2 ? costs.exitVhe : costs.exitNvhe;
   const stated = { ...costs, exit, overlap: mlp.data * 256, ...stage2FaultCosts(config) } as Record<string, number>;
   for (const [name, cost] of Object.entries(core.Cost)) {
     if (name !== 'Count') core.setCost(lane, cost, Math.round(stated[name[0].toLowerCase() + name.slice(1)]));
@@ -80,7 +84,7 @@ function stage2FaultCosts({ system, machine }: Config): Record<string, number> {
 
 /** Whether the system of a configuration copies the kernel's text. */
 function copiesText({ system: { name } }: Config): boolean {
-  return name !== 'none' && name !== 'hyp-init' && name !== 'stage2-faults';
+  return name !== 'none' && name !== 'hyp-init' && name !== 'stage2-faults' && name !== 'spe';
 }
 
 /** Table pages for the host's stage 2; 0, as many as it takes, where the memory is not known. One set of tables, and what the further nodes add. */

@@ -29,6 +29,8 @@ export interface ReplayOptions {
   signal?: AbortSignal;
   /** Bytes of a phase's rows that are kept to replay them again; longer phases are read again. */
   keptBytes?: number;
+  /** Takes what the guests of a configuration (by number) with system.speKeep have read, CPU by CPU, in order. */
+  onSpeBytes?: (config: number, cpu: number, bytes: Uint8Array) => void;
 }
 
 /** What is known of a trace before its rows are read. */
@@ -115,6 +117,9 @@ async function replayPass(path: string, configs: readonly Config[], options: Rep
       breath = repeated + BREATH_ROWS;
       await setImmediate();
     };
+    const takeStreams = ({ group, replayer }: (typeof groups)[number]) => {
+      for (const { lane, cpu, bytes } of replayer.takeSpeStreams()) options.onSpeBytes?.(group[lane].index, cpu, bytes);
+    };
     for await (const batch of reader.batches({ columns })) {
       options.signal?.throwIfAborted();
       for (const { replayer } of groups) {
@@ -130,12 +135,16 @@ async function replayPass(path: string, configs: readonly Config[], options: Rep
           await onProgress();
         }
       }
+      groups.forEach(takeStreams);
       done += batch.rows;
       await onProgress();
     }
     const results: LaneResult[] = [];
-    for (const { group, replayer } of groups)
+    for (const part of groups) {
+      const { group, replayer } = part;
       replayer.finish().forEach((result, lane) => (results[group[lane].index] = result));
+      takeStreams(part);
+    }
     const seconds = (performance.now() - started) / 1000;
 
     const phaseNames = new Map((metadata?.phases ?? []).map(({ number, name }) => [number, name]));

@@ -14,6 +14,7 @@ import { type IntervalCounters, Intervals } from './intervals.js';
 import { Events, recordsIn, type Rows, TableChanges } from './between.js';
 import { isEventful } from './kernel.js';
 import { addLane } from './machine.js';
+import { isProfiled, type SpeBytes, takeStreams } from './spe.js';
 import { type CapturedTables } from '../tables/captured.js';
 import { type TraceMemory } from './placement.js';
 import { type TimelinePoint } from '../results/summary.js';
@@ -220,6 +221,7 @@ export class Replayer {
   /** Ends the replay: open phases count up to here. */
   finish(): LaneResult[] {
     this.events?.end();
+    this.configs.forEach((config, lane) => isProfiled(config) && this.core.finishSpe(this.lanes[lane]));
     if (this.again) throw this.endless(this.again);
     for (const phase of this.open.keys()) this.endPhase(phase);
     // A warm-up that the trace did not reach the end of leaves nothing to count.
@@ -234,6 +236,13 @@ export class Replayer {
         Number(this.core.tableBytesOf(this.lanes[lane], node)),
       ),
     }));
+  }
+
+  /** What the guests of lanes with system.speKeep have read since the last call. */
+  takeSpeStreams(): SpeBytes[] {
+    return this.configs.flatMap((config, lane) =>
+      isProfiled(config) && config.system.speKeep ? takeStreams(this.core, this.lanes[lane], lane, this.cpus) : [],
+    );
   }
 
   /** Replays the next chunk of the trace. */

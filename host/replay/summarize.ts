@@ -83,6 +83,7 @@ function layoutOf(config: Config, stats: CoreEnum) {
     if (kind === 'cacheHits') return caches.has(name);
     if (kind === 'levels') return levels.has(name);
     if (group === 'fault' && kind.startsWith('hyp')) return config.system.name === 'hyp-init';
+    if (group === 'spe') return config.system.name === 'spe';
     if (group === 'fault' && GUEST_FAULTS.includes(kind)) return config.system.name === 'stage2-faults';
     return true;
   };

@@ -11,6 +11,7 @@ import { cellLabel, effects, groupBy, shortKey, valueLabel, values } from './key
 import * as metrics from './metrics.js';
 import { card, facts, page, plots, section } from './page.js';
 import { phaseMap } from './phaseMap.js';
+import { SPE_METRICS } from './speMetrics.js';
 import { measurePublished } from './published.js';
 import { publishedSection } from './publishedSection.js';
 import { scalingSection } from './scaling.js';
@@ -201,6 +202,9 @@ async function plotSections(traces: TraceData[], keys: string[]): Promise<(Marku
       `The share of the look-ups in each TLB level that missed there; only first-level misses reach the second level.${dashed}`,
       [await byKey(...metrics.tlbLevels(flats).map(metrics.missRate))],
     ),
+    section('Profiling', `${SPE_METRICS.map(({ title, meaning }) => `${title}: ${meaning}`).join(' ')}${dashed}`, [
+      await byKey(...SPE_METRICS),
+    ]),
     section(
       'Gain per phase',
       `Cycles of ${PHASE_CPUS[phaseCyclesKey(phases)]}, against the same phase of the baseline. Blue is faster, orange slower; darker (in dark mode: brighter) is more. Cells stand from the fewest cycles to the most.${limited(traces)}`,

@@ -45,5 +45,8 @@ export function publishedTable(cases: readonly Measured[]): string {
 /** Percentages with two decimals, events per second whole, all else with five digits; published.csv has every digit. */
 function inUnit(entry: Measured, value: number | null): string {
   if (value === null) return '-';
-  return { '%': value.toFixed(2), 'per second': value.toFixed(0) }[unitOf(entry)] ?? String(Number.isInteger(value) ? value : Number(value.toPrecision(5)));
+  return (
+    { '%': value.toFixed(2), 'per second': value.toFixed(0) }[unitOf(entry)] ??
+    String(Number.isInteger(value) ? value : Number(value.toPrecision(5)))
+  );
 }

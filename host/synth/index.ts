@@ -22,6 +22,7 @@ import { migration } from './scenarios/migration.js';
 import { module } from './scenarios/module.js';
 import { patch } from './scenarios/patch.js';
 import { s2Collapse, s2DirtyLog, s2MkOld, s2Populate, s2SamePage, s2Unmap } from './scenarios/stage2.js';
+import { speRun } from './scenarios/speRun.js';
 import { vmalloc } from './scenarios/vmalloc.js';
 
 export { type Scenario } from './scenario.js';
@@ -43,6 +44,7 @@ export const SCENARIOS: readonly Scenario[] = [
   s2Collapse,
   s2MkOld,
   s2Unmap,
+  speRun,
 ];
 
 /** The scenario of that name. Throws UsageError with the nearest name. */

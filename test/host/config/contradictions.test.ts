@@ -240,7 +240,7 @@ test.each<[string, unknown, RegExp]>([
     { machine: { nodes: 2, ...llc({}).machine }, memory: { text: { node: 2 } } },
     /memory\.text\.node: node 2 .*machine\.nodes/,
   ],
-  ['a system that is not there', system({ name: 'spe' }), /system\.name: expected none or .*found "spe"/],
+  ['a system that is not there', system({ name: 'spy' }), /system\.name: expected none or .*found "spy"/],
   ['a host stage 2 on x86', system({ name: 'host-stage2' }), /system\.name: host-stage2 needs paging\.format arm64/],
   [
     'HYP on x86',

@@ -16,7 +16,7 @@ describe('writeScenario', () => {
     const few: Record<string, object> = { fork: { processes: 1 }, 'db-text': { operations: 1 } };
     const { metadata, phases } = await inspect(await traceOf(name, { nodes: 3, cpus: 5, ...few[name] }));
     // HYP mode and the stage 2 of KVM are Arm's.
-    const machine = /^(hyp|s2)-/.test(name)
+    const machine = /^(hyp|s2|spe)-/.test(name)
       ? { arch: 'arm64', paging: { granule: '4K', vaBits: 48 } }
       : { arch: 'x86-64', paging: { levels: 4 } };
     expect(metadata).toMatchObject({
