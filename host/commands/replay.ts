@@ -10,6 +10,7 @@ import { type Config } from '../config/schema.js';
 import { progress } from '../progress.js';
 import { hashTrace, replayTrace } from '../replay/replay.js';
 import { saveText } from '../results/save.js';
+import { saveProfile } from '../results/profile.js';
 import { CpuStreams } from '../results/streams.js';
 import { SUMMARY_FILE } from '../results/summary.js';
 import { brokenInvariants, summaryText } from '../results/text.js';
@@ -61,7 +62,10 @@ export function register(program: Command): void {
           throw error;
         })
         .finally(() => bar?.stop());
-      streams?.complete();
+      const files = streams?.complete() ?? [];
+      if (files.length > 0) {
+        await saveProfile(join(options.output!, 'spe', 'perf.data'), files, config, summary.cpus.length);
+      }
       const document = `${JSON.stringify(summary, null, 2)}\n`;
       if (options.output !== undefined) {
         saveText(join(options.output, SUMMARY_FILE), document);

@@ -239,7 +239,10 @@ const ofSpe = {
     true,
     'spe: the host runs at EL2; without, exits cost exitNvhe, and V3 is not supported: its buffer would need a contiguous mapping at EL2, which no code makes',
   ),
-  speKeep: flag(false, 'spe: replay -o DIR writes what guests have read as DIR/spe/cpuN.bin, bytes of SPE'),
+  speKeep: flag(
+    false,
+    'spe: replay -o DIR writes what guests have read as DIR/spe/cpuN.bin, bytes of SPE, and as DIR/spe/perf.data',
+  ),
 };
 
 const ANY_TEXT = [`${TEXT} x86-64`, `${TEXT} arm64`];

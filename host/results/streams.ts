@@ -1,9 +1,16 @@
 // Files of bytes that come piece by piece while a trace is replayed, one per CPU: cpuN.bin in a folder. Each grows beside its name and gets it when the replay
 // is complete; what was begun and not completed is removed.
 
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFault } from '../../traces/files.js';
+
+/** The file of a CPU. */
+export interface CpuFile {
+  cpu: number;
+  path: string;
+  bytes: number;
+}
 
 export class CpuStreams {
   private readonly files = new Map<number, { path: string; temporary: string; file: number }>();
@@ -27,9 +34,11 @@ export class CpuStreams {
     }
   }
 
-  /** Gives the files their names. */
-  complete(): void {
-    for (const { path, temporary, file } of this.files.values()) {
+  /** Gives the files their names; returns them with their bytes, by CPU. */
+  complete(): CpuFile[] {
+    const complete: CpuFile[] = [];
+    for (const [cpu, { path, temporary, file }] of this.files) {
+      complete.push({ cpu, path, bytes: fstatSync(file).size });
       closeSync(file);
       try {
         renameSync(temporary, path);
@@ -38,6 +47,7 @@ export class CpuStreams {
       }
     }
     this.files.clear();
+    return complete.sort((a, b) => a.cpu - b.cpu);
   }
 
   /** Removes what was not completed. */

@@ -150,7 +150,7 @@ describe('streams on disk', () => {
     const directory = join(folder, 'kept');
     await run(trace, '--set', 'paging={ format: arm64 }', ...options, '-o', directory);
     const { cpus } = JSON.parse(output.stdout) as { cpus: { cpu: number; spe: Record<string, number> }[] };
-    expect(readdirSync(join(directory, 'spe')).sort()).toEqual(['cpu0.bin', 'cpu1.bin']);
+    expect(readdirSync(join(directory, 'spe')).sort()).toEqual(['cpu0.bin', 'cpu1.bin', 'perf.data']);
     for (const { cpu, spe } of cpus) {
       const stream = readFileSync(join(directory, 'spe', `cpu${cpu}.bin`));
       expect(stream.length).toBe(spe.bytes);
