@@ -4,6 +4,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { NodewalkError } from '../traces/errors.js';
+import * as check from './commands/check.js';
 import * as compare from './commands/compare.js';
 import * as convert from './commands/convert.js';
 import * as explain from './commands/explain.js';
@@ -32,8 +33,8 @@ function program(): Command {
     .showHelpAfterError('(nodewalk COMMAND --help shows examples)')
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
-  for (const command of [convert, synth, info, replay, sweep, report, compare, translate, explain, presets])
-    command.register(root);
+  const commands = [...[convert, synth, info, check], ...[replay, sweep, report, compare, translate, explain, presets]];
+  for (const command of commands) command.register(root);
   for (const command of [root, ...root.commands]) command.exitOverride();
   return root;
 }
