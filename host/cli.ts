@@ -7,6 +7,7 @@ import { NodewalkError } from '../traces/errors.js';
 import * as check from './commands/check.js';
 import * as compare from './commands/compare.js';
 import * as convert from './commands/convert.js';
+import * as cut from './commands/cut.js';
 import * as explain from './commands/explain.js';
 import * as info from './commands/info.js';
 import * as presets from './commands/presets.js';
@@ -33,7 +34,10 @@ function program(): Command {
     .showHelpAfterError('(nodewalk COMMAND --help shows examples)')
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
-  const commands = [...[convert, synth, info, check], ...[replay, sweep, report, compare, translate, explain, presets]];
+  const commands = [
+    ...[convert, synth, info, check, cut],
+    ...[replay, sweep, report, compare, translate, explain, presets],
+  ];
   for (const command of commands) command.register(root);
   for (const command of [root, ...root.commands]) command.exitOverride();
   return root;
