@@ -10,6 +10,7 @@ import * as convert from './commands/convert.js';
 import * as cut from './commands/cut.js';
 import * as explain from './commands/explain.js';
 import * as info from './commands/info.js';
+import * as merge from './commands/merge.js';
 import * as presets from './commands/presets.js';
 import * as replay from './commands/replay.js';
 import * as report from './commands/report.js';
@@ -35,7 +36,7 @@ function program(): Command {
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
   const commands = [
-    ...[convert, synth, info, check, cut],
+    ...[convert, synth, info, check, cut, merge],
     ...[replay, sweep, report, compare, translate, explain, presets],
   ];
   for (const command of commands) command.register(root);
