@@ -2,10 +2,13 @@
 
 import { type Command } from 'commander';
 import { inspect, type PageCounts, type TraceInfo } from '../../traces/info.js';
+import { UsageError } from '../../traces/errors.js';
 import { missesOf, powerSteps, type ReuseHistogram, type ReuseUnit } from '../../traces/reuse.js';
 import { bytes, number, percent } from '../format.js';
 import { progress, type Progress } from '../progress.js';
 import { table } from '../table.js';
+import { dumpInfo, dumpPage } from '../tables/dumpInfo.js';
+import { parseSet } from './sets.js';
 
 const EXAMPLES = `
 Pages count distinct addresses: the same VA in two address spaces is one page.
@@ -17,6 +20,7 @@ misses the accesses at distance s and above and the first touches.
 Examples:
   nodewalk info trace.arrow
   nodewalk info trace.arrow --reuse --reuse-lines
+  nodewalk info guest.ptdump --host host.ptdump
   nodewalk info trace.arrow --json | jq '.phases[] | {name, cpu, rows}'
 `;
 
@@ -24,8 +28,10 @@ export function register(program: Command): void {
   program
     .command('info')
     .description('what is in a trace: records, mix, CPUs, phases, pages, regions, provenance')
-    .argument('<trace>', 'an Arrow trace')
+    .argument('<trace>', 'an Arrow trace, or a page-table dump (ptdump, dmt)')
     .option('--json', 'print a JSON document instead of tables')
+    .option('--host <dump>', 'of a page-table dump: that of the host, and where the leaf tables of both lie')
+    .option('--set <key=value>', 'of a page-table dump: process, snapshot or unit, as for convert', parseSet, {})
     .option('--reuse', 'reuse distances in pages of 4 KiB as well')
     .option('--reuse-lines', 'reuse distances in lines of 64 bytes as well')
     .addHelpText('after', EXAMPLES)
@@ -36,9 +42,18 @@ interface Options {
   json?: boolean;
   reuse?: boolean;
   reuseLines?: boolean;
+  host?: string;
+  set: Record<string, string>;
 }
 
-async function run(path: string, { json, reuse, reuseLines }: Options): Promise<void> {
+async function run(path: string, { json, reuse, reuseLines, host, set }: Options): Promise<void> {
+  const warn = (message: string) => process.stderr.write(`nodewalk info: ${message}\n`);
+  const tables = await dumpInfo(path, host, { set, warn });
+  if (tables) {
+    process.stdout.write(json ? `${JSON.stringify(tables, null, 2)}\n` : dumpPage(tables));
+    return;
+  }
+  if (host !== undefined) throw new UsageError(`--host: ${path} is no page-table dump`);
   const units: ReuseUnit[] = [...(reuse ? ['pages' as const] : []), ...(reuseLines ? ['lines' as const] : [])];
   let bar: Progress | undefined;
   const onProgress = (done: number, total: number) => {
