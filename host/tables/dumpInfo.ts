@@ -75,7 +75,7 @@ export function dumpPage({ path, source, roots, nodes, levels, breakdown }: Dump
       ),
     );
     if (breakdown.lost > 0)
-      parts.push(`${breakdown.lost} pages have a leaf table that the host does not map, or that lies on no node\n`);
+      parts.push(`pages whose leaf table the host does not map, or that lies on no node: ${breakdown.lost}\n`);
   }
   return parts.join('\n');
 }
