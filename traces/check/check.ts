@@ -62,9 +62,9 @@ class RowChecks {
   private readonly translations: TranslationChecks;
   private readonly nodes: NodeRanges;
   private readonly cpus: number;
-  /** Bits of an address that have to be equal, from this one up to `topBit`; 0: not known. */
+  /** The bits of an address that have to be equal, all in its high word: the lowest of them, and as a mask; 0: not known. */
   private readonly vaBits: number;
-  private readonly topBit: number;
+  private readonly signMask: number;
   private readonly counts: RowCounts & { unknownPa: number } = { ...noRows(), unknownPa: 0 };
   /** The latest time of every CPU, as pairs of low and high words. */
   private readonly times: Uint32Array;
@@ -81,10 +81,10 @@ class RowChecks {
     this.nodes = new NodeRanges(metadata?.nodes ?? []);
     this.cpus = metadata?.cpus ?? metadata?.cpuNode?.length ?? CPUS;
     this.times = new Uint32Array(columns.includes('time') ? 2 * CPUS : 0);
-    const arm = metadata?.arch === 'arm64';
-    // The top byte of an Arm address may be a tag (TBI); bit 55 tells the halves apart.
-    this.topBit = arm ? 55 : 63;
     this.vaBits = vaBitsOf(metadata);
+    // The top byte of an Arm address may be a tag (TBI); bit 55 tells the halves apart.
+    const topBit = metadata?.arch === 'arm64' ? 55 : 63;
+    this.signMask = 2 ** (topBit - this.vaBits + 1) - 1;
 
     const without = (name: 'pa' | 'size' | 'mode' | 'time', ...invariants: Parameters<Findings['skip']>[0][]) => {
       if (!columns.includes(name)) for (const invariant of invariants) findings.skip(invariant, `no column ${name}`);
@@ -187,12 +187,9 @@ class RowChecks {
     times[2 * cpu + 1] = high;
   }
 
-  /** Whether the bits from the top one of the paging up are equal; all of them lie in the high word. */
   private canonical(high: number): boolean {
-    const { topBit, vaBits } = this;
-    const width = topBit - vaBits + 1;
-    const bits = (high >>> (vaBits - 32)) & (2 ** width - 1);
-    return bits === 0 || bits === 2 ** width - 1;
+    const bits = (high >>> (this.vaBits - 32)) & this.signMask;
+    return bits === 0 || bits === this.signMask;
   }
 
   /** An access outside of the nodes' memory: of a device, as long as the metadata knows of so many. */
