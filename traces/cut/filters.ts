@@ -62,11 +62,6 @@ export class Filter {
       if (!columns.includes(name) && known.constants[name] === undefined)
         throw new UsageError(`${option}: ${path} has no column ${name}; it has ${columns.join(', ')}`);
     };
-    if (filters.modes) need('mode', '--mode');
-    if (filters.asids) need('asid', '--asid');
-    if (filters.tids) need('tid', '--tid');
-    if (filters.paRanges?.length) need('pa', '--pa-range');
-    if (filters.time) need('time', '--time');
     this.cpus = filters.cpus ? flags(filters.cpus, 1 << 16) : null;
     this.modes = filters.modes ? flags(filters.modes.flatMap(modesNamed), 1 << 8) : null;
     this.asids = filters.asids ? new Set(filters.asids) : null;
@@ -79,6 +74,11 @@ export class Filter {
     this.lastTime = time ? time.to - 1n : null;
     this.phases = filters.phases ? new Set(filters.phases.flatMap((phase) => phasesOf(phase, known, path))) : null;
     this.constants = known.constants;
+    if (filters.modes) need('mode', '--mode');
+    if (filters.asids) need('asid', '--asid');
+    if (filters.tids) need('tid', '--tid');
+    if (filters.paRanges?.length) need('pa', '--pa-range');
+    if (filters.time) need('time', '--time');
   }
 
   /** Marks the accesses of a batch that pass; phases are for the caller to know. */
