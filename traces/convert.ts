@@ -89,7 +89,8 @@ export async function convert(
     const rows = joined(format, parsed, found);
     const placing = {
       overwrite: options.set?.overwrite === 'yes',
-      asid: options.meta?.constants?.asid ?? parsed[0].metadata().constants?.asid ?? 0,
+      // What another format says is complete only after the last row.
+      asid: options.meta?.constants?.asid ?? (format === trace ? parsed[0].metadata().constants?.asid : 0) ?? 0,
     };
     const batches = observed(
       placed ? withMapping(rows, placed, placing, mapped) : rows,

@@ -161,7 +161,8 @@ function stepLines({ stage, level, tablePa, index, entryPa, entry, descriptor }:
   ];
 }
 
-function descriptorText({ kind, address, fields }: Descriptor, ipa: boolean): string {
+/** A descriptor's kind, address and fields. */
+export function descriptorText({ kind, address, fields }: Descriptor, ipa: boolean): string {
   const what = { table: 'next table at', leaf: 'maps', invalid: 'not valid' }[kind];
   const where = address === null ? '' : ` ${ipa ? 'IPA ' : ''}${hex(address)}`;
   const values = fields
