@@ -8,6 +8,7 @@ import { type Config } from '../config/schema.js';
 import { openCapturedTables } from '../tables/captured.js';
 import { describe, type Descriptor } from '../tables/fields.js';
 import { type Regime } from '../tables/regimes.js';
+import { replicatesTables } from './kernel.js';
 import { Replayer, replayedColumns } from './replayer.js';
 import { topologyOf } from './topology.js';
 
@@ -68,11 +69,14 @@ export async function explainReplay(path: string, config: Config, question: Ques
     const depth = tableLevels(paging);
     const shift = PAGE_SHIFTS[baseSize(paging)];
     const regime = regimeOf(config, shift);
+    // Arm's table of the lower half is one for all nodes (assembly/paging/views.ts).
+    const upper = (question.address >> (paging.format === 'arm64' ? 55n : 63n)) & 1n;
+    const perNode = replicatesTables(config, topology) && (paging.format !== 'arm64' || upper === 1n);
     const walks = new Map<string, ReplayedWalk>();
     const nodes = [...new Set(topology.cpuNode)].sort((a, b) => a - b);
     for (const node of nodes) {
       const { address, mode, asid, vm } = question;
-      const found = core.probe(lanes[0], address, mode, asid, vm, out, node);
+      const found = core.probe(lanes[0], address, mode, asid, vm, out, perNode ? node : 0);
       const words = new BigUint64Array(core.memory.buffer, out, 2 * Math.abs(found));
       const key = words.join();
       const known = walks.get(key);

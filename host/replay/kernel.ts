@@ -39,9 +39,14 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
     'stage2-faults': Stage2Faults,
   };
   const kind = own[system.name] ?? (arm ? TextArm : TextX86);
-  // On arm64 the series do not replicate a kernel that moved its image.
-  const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
-  core.setSystem(lane, kind, replicates, options(core, config), faults(core, config), replay.checks);
+  core.setSystem(
+    lane,
+    kind,
+    replicatesTables(config, topology),
+    options(core, config),
+    faults(core, config),
+    replay.checks,
+  );
   if (kind === HypInit) setHyp(core, lane, config);
   if (kind === HostStage2) core.setStage2Pool(lane, poolPages(config, topology));
   const { costs, mlp } = machine;
@@ -50,6 +55,17 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
   for (const [name, cost] of Object.entries(core.Cost)) {
     if (name !== 'Count') core.setCost(lane, cost, Math.round(stated[name[0].toLowerCase() + name.slice(1)]));
   }
+}
+
+/** Whether every node has tables of the kernel of its own. On arm64 the series do not replicate a kernel that moved its image. */
+export function replicatesTables(config: Config, topology: Topology): boolean {
+  const { system, paging } = config;
+  return (
+    isEventful(config) &&
+    system.name === 'text-replication' &&
+    !(paging.format === 'arm64' && system.kaslr) &&
+    topology.nodes > 1
+  );
 }
 
 /** Cycles of a step of a walk in stage2-faults: a load or CAS that a near cache serves; no source gives one number. */
