@@ -4,10 +4,13 @@
 
 import { Command, CommanderError } from 'commander';
 import { NodewalkError } from '../traces/errors.js';
+import * as check from './commands/check.js';
 import * as compare from './commands/compare.js';
 import * as convert from './commands/convert.js';
+import * as cut from './commands/cut.js';
 import * as explain from './commands/explain.js';
 import * as info from './commands/info.js';
+import * as merge from './commands/merge.js';
 import * as presets from './commands/presets.js';
 import * as replay from './commands/replay.js';
 import * as report from './commands/report.js';
@@ -32,8 +35,11 @@ function program(): Command {
     .showHelpAfterError('(nodewalk COMMAND --help shows examples)')
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
-  for (const command of [convert, synth, info, replay, sweep, report, compare, translate, explain, presets])
-    command.register(root);
+  const commands = [
+    ...[convert, synth, info, check, cut, merge],
+    ...[replay, sweep, report, compare, translate, explain, presets],
+  ];
+  for (const command of commands) command.register(root);
   for (const command of [root, ...root.commands]) command.exitOverride();
   return root;
 }

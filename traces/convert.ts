@@ -13,6 +13,9 @@ import { writeBytes } from './files.js';
 import { type Parsed, type TraceFormat } from './format.js';
 import { trace } from './formats/trace.js';
 import { openInput, type Input, type InputDigest } from './input.js';
+import { mappedColumns, noneMapped, withMapping, type Mapped } from './map/apply.js';
+import { MAP_OPTIONS } from './map/index.js';
+import { type PageMapping } from './map/mapping.js';
 import { mergeByTime } from './merge.js';
 import { metadataWith, type TraceMetadata } from './metadata.js';
 import { inOrder } from './schema.js';
@@ -29,6 +32,8 @@ export interface ConvertOptions {
   set?: Readonly<Record<string, string>>;
   /** Metadata that counts for more than what the inputs say. */
   meta?: Partial<TraceMetadata>;
+  /** Where accesses get their physical addresses from. */
+  map?: PageMapping;
   compress?: 'lz4';
   dropMmio?: boolean;
   /** false: add no events that the files beside a capture tell. They are added to the rows of a single input. */
@@ -60,7 +65,7 @@ export async function convert(
   try {
     for (const path of files) inputs.push(await openInput(path));
     const format = named ?? commonFormat(inputs);
-    checkOptions(options.set ?? {}, format, exporter);
+    checkOptions(options, format, exporter);
     const warn = options.warn ?? (() => {});
     const threads = new Threads(options.meta?.cpus ?? null);
     const parsed: Parsed[] = [];
@@ -77,11 +82,26 @@ export async function convert(
       );
     }
     const counts = noRows();
-    const columns = commonColumns(parsed, inputs);
-    const batches = observed(joined(format, parsed, columns), parsed, inputs, counts, options);
+    const found = commonColumns(parsed, inputs);
+    const placed = options.map && options.map.size > 0 ? options.map : null;
+    const columns = placed ? mappedColumns(found) : found;
+    const mapped = noneMapped();
+    const rows = joined(format, parsed, found);
+    const placing = {
+      overwrite: options.set?.overwrite === 'yes',
+      // What another format says is complete only after the last row.
+      asid: options.meta?.constants?.asid ?? (format === trace ? parsed[0].metadata().constants?.asid : 0) ?? 0,
+    };
+    const batches = observed(
+      placed ? withMapping(rows, placed, placing, mapped) : rows,
+      parsed,
+      inputs,
+      counts,
+      options,
+    );
     const metadata = async () => {
       const digests = await Promise.all(inputs.map((input) => input.digest()));
-      return combine(format, parsed, digests, counts, options);
+      return withMap(combine(format, parsed, digests, counts, options), options.map, mapped);
     };
     if (exporter) {
       const known = { ...metadataWith(parsed[0].metadata()), ...options.meta };
@@ -118,12 +138,9 @@ async function expand(path: string, named: TraceFormat | null): Promise<readonly
 }
 
 /** Refuses options that neither the format nor the exporter has. */
-function checkOptions(
-  set: Readonly<Record<string, string>>,
-  format: TraceFormat,
-  exporter: TraceExporter | null,
-): void {
+function checkOptions({ set = {}, map }: ConvertOptions, format: TraceFormat, exporter: TraceExporter | null): void {
   const known = [...Object.keys(format.options ?? {}), ...Object.keys(exporter?.options ?? {})];
+  if (map) known.push(...Object.keys(MAP_OPTIONS));
   const unknown = Object.keys(set).find((name) => !known.includes(name));
   if (unknown === undefined) return;
   const names = exporter ? `${format.name} and ${exporter.name}` : format.name;
@@ -217,4 +234,21 @@ function combine(
     counts: added,
   };
   return { ...known, ...meta, source: { ...known.source, ...meta?.source } };
+}
+
+/** The document of a trace that was given physical addresses, or regions, by a mapping. */
+function withMap(document: TraceMetadata, map: PageMapping | undefined, counts: Mapped): TraceMetadata {
+  if (!map) return document;
+  const { mapped, kept, unmapped } = counts;
+  const total = mapped + kept + unmapped;
+  const note = `pa: from ${map.source}: ${mapped} of ${total} accesses${kept > 0 ? `, ${kept} had one` : ''}, ${unmapped} unmapped`;
+  return {
+    ...document,
+    // What the trace knows itself counts for more.
+    nodes: document.nodes.length > 0 ? document.nodes : [...(map.nodes ?? [])],
+    regions: document.regions.length > 0 ? document.regions : [...(map.regions ?? [])],
+    history: [...document.history, { step: 'map', input: [...(map.input ?? [])] }],
+    counts: map.size > 0 ? { ...document.counts, unknownPa: unmapped } : document.counts,
+    notes: map.size > 0 ? [...document.notes, note] : document.notes,
+  };
 }

@@ -7,6 +7,7 @@ import { isKnownKind, kindName, PHASE_BEGIN, PHASE_END } from './events.js';
 import { type TraceMetadata } from './metadata.js';
 import { PageSet } from './pages.js';
 import { TraceReader } from './reader.js';
+import { ReuseDistances, type ReuseHistogram, type ReuseUnit } from './reuse.js';
 
 export interface PhaseInfo extends RowCounts {
   number: number;
@@ -42,6 +43,8 @@ export interface TraceInfo {
   phases: PhaseInfo[];
   /** Distinct pages that are accessed, by address alone: the same VA in two address spaces counts once. */
   pages: { va: PageCounts; fetchVa: PageCounts; pa: PageCounts | null };
+  /** Reuse distances by what they count, where they were asked for. */
+  reuse?: Partial<Record<ReuseUnit, ReuseHistogram[]>>;
   metadata: TraceMetadata | null;
 }
 
@@ -53,19 +56,24 @@ const GUEST_BIT = 16;
 const SHIFT_2M = 9;
 const SHIFT_1G = 18;
 
-/** Reads a trace once. `onProgress` gets rows done and rows in all. */
+/** Reads a trace once. `onProgress` gets rows done and rows in all; `reuse` says which reuse distances to count as well. */
 export async function inspect(
   path: string,
   onProgress: (done: number, total: number) => void = () => {},
+  reuse: readonly ReuseUnit[] = [],
 ): Promise<TraceInfo> {
   const reader = await TraceReader.open(path);
   try {
     const census = new Census(reader);
+    const distances = reuse.map((unit) => new ReuseDistances(unit));
     for await (const batch of reader.batches()) {
       census.add(batch);
+      for (const counter of distances) counter.add(batch);
       onProgress(census.rows, reader.rows);
     }
-    return census.result();
+    const info = census.result();
+    if (distances.length > 0) info.reuse = Object.fromEntries(distances.map((d) => [d.unit, d.result()]));
+    return info;
   } finally {
     await reader.close();
   }

@@ -1,15 +1,22 @@
 // nodewalk convert: makes a trace of captures in another format.
 
+import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { type Command } from 'commander';
 import { convert } from '../../traces/convert.js';
 import { FORMATS } from '../../traces/detect.js';
-import { UsageError } from '../../traces/errors.js';
+import { InputError, UsageError } from '../../traces/errors.js';
 import { EXPORTERS } from '../../traces/export/index.js';
+import { MAP_OPTIONS, MAPPINGS, readDump, readMapping } from '../../traces/map/index.js';
+import { type TableDump } from '../../traces/map/dump.js';
+import { type PageMapping } from '../../traces/map/mapping.js';
 import { MACHINES } from '../../traces/machines.js';
 import { parseOverrides, type TraceMetadata } from '../../traces/metadata.js';
 import { bytes, number } from '../format.js';
 import { progress, type Progress } from '../progress.js';
+import { parseSet } from './sets.js';
+import { imageMapping } from '../tables/mapping.js';
+import { writeImage } from '../tables/write.js';
 
 const FORMAT_WIDTH = Math.max(...FORMATS.map((f) => f.name.length));
 const MACHINE_NAMES = Object.keys(MACHINES).join(', ');
@@ -34,6 +41,14 @@ ${EXPORTERS.map((e) => `  ${e.name.padEnd(FORMAT_WIDTH)}  ${e.description}; with
 ${optionLines(EXPORTERS)}`
     : ''
 }
+Mappings that --map takes physical addresses from, a file, found by its content, or the folder of a table image:
+${MAPPINGS.map((m) => `  ${m.name.padEnd(FORMAT_WIDTH)}  ${m.description}`).join('\n')}
+${Object.entries(MAP_OPTIONS)
+  .map(([key, text]) => `  --set ${key}: ${text}\n`)
+  .join('')}
+A page-table dump (ptdump, dmt) becomes a table image when the output ends in "/" (docs/tables.md); the dump of a virtual
+machine's host may follow that of its guest.
+
 Inputs may be packed with gzip, zstd, xz, bzip2, LZ4 or snappy; "-" is standard input. Several inputs of one format become one trace.
 
 --meta names a JSON or YAML file with keys of the trace's metadata (docs/formats.md), or a known machine:
@@ -43,6 +58,8 @@ Examples:
   nodewalk convert lackey.txt.zst -o program.arrow
   nodewalk convert capture/trace.bin.xz -o kernel.arrow --compress lz4
   nodewalk convert drmemtrace.app.1234.5678.dir -o app.arrow
+  nodewalk convert program.txt -o program.arrow --map pagemap.bin
+  nodewalk convert ptdump.txt -o tables/ --set snapshot=3
   nodewalk convert trace.bin -o kernel.arrow --from raw24 --meta qemu-x86-2node
   valgrind --tool=lackey --trace-mem=yes --log-fd=9 ls 9>&1 >/dev/null | nodewalk convert - -o ls.arrow
 `;
@@ -52,6 +69,7 @@ interface Options {
   from?: string;
   to?: string;
   set: Record<string, string>;
+  map?: string;
   meta?: string;
   compress?: string;
   dropMmio?: boolean;
@@ -67,6 +85,7 @@ export function register(program: Command): void {
     .option('--from <format>', `read the inputs as ${FORMATS.map((f) => f.name).join(' or ')} (default: by content)`)
     .option('--to <format>', 'write another format than a trace: see below')
     .option('--set <key=value>', 'an option of the format that is read or written; repeat it for more', parseSet, {})
+    .option('--map <mapping>', 'give accesses the physical addresses of a mapping: see below')
     .option('--meta <file>', 'what the inputs do not say about the machine: a file, or a known machine')
     .option('--compress <method>', 'pack the record batches: lz4 (smaller, slower to read)')
     .option('--drop-mmio', 'leave out accesses to devices, where the format marks them')
@@ -82,6 +101,8 @@ async function run(inputs: string[], options: Options): Promise<void> {
   }
   const meta = options.meta === undefined ? undefined : await readMeta(options.meta);
   const warn = (message: string) => process.stderr.write(`nodewalk convert: ${message}\n`);
+  if (output.endsWith('/')) return writeTables(inputs, output, set, warn);
+  const map = options.map === undefined ? undefined : await openMapping(options.map, set, warn);
   let bar: Progress | undefined;
   const onProgress = (done: number, total: number | null) => {
     bar ??= progress('converting', total, { unit: 'bytes' });
@@ -92,6 +113,7 @@ async function run(inputs: string[], options: Options): Promise<void> {
       from,
       to,
       set,
+      map,
       meta,
       compress,
       dropMmio,
@@ -108,11 +130,35 @@ async function run(inputs: string[], options: Options): Promise<void> {
   }
 }
 
-/** One more key=value. */
-function parseSet(text: string, before: Record<string, string>): Record<string, string> {
-  const equals = text.indexOf('=');
-  if (equals < 1) throw new UsageError(`--set ${text}: expected key=value`);
-  return { ...before, [text.slice(0, equals)]: text.slice(equals + 1) };
+/** The mapping of --map: a file of any kind, or the folder of a table image. */
+function openMapping(path: string, set: Record<string, string>, warn: (message: string) => void): Promise<PageMapping> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return imageMapping(path, set.root);
+  return readMapping(path, { set, warn });
+}
+
+const TABLE_OPTIONS = ['process', 'snapshot', 'unit'];
+
+/** Writes the table image of a page-table dump. */
+async function writeTables(
+  inputs: readonly string[],
+  output: string,
+  set: Record<string, string>,
+  warn: (message: string) => void,
+): Promise<void> {
+  const unknown = Object.keys(set).find((name) => !TABLE_OPTIONS.includes(name));
+  if (unknown !== undefined)
+    throw new UsageError(`--set ${unknown}: unknown option; page-table dumps have ${TABLE_OPTIONS.join(', ')}`);
+  const dumps = await Promise.all(inputs.map((path) => readDump(path, { set, warn })));
+  const none = dumps.indexOf(null);
+  if (none >= 0) {
+    throw new InputError({
+      ...{ source: inputs[none], expected: 'a page-table dump of Mitosis or DMT', found: 'something else' },
+      advice: `${output} asks for a table image; a trace is written to a file`,
+    });
+  }
+  const { pages, roots, unbacked } = await writeImage(dumps as TableDump[], output);
+  if (unbacked > 0) warn(`${output}: left out ${number(unbacked)} tables of the guest that the host does not map`);
+  warn(`${output}: ${number(pages)} table pages, ${roots.length === 1 ? 'root' : 'roots'} ${roots.join(', ')}`);
 }
 
 /** A known machine by name, else a file. */

@@ -42,9 +42,14 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
     spe: Spe,
   };
   const kind = own[system.name] ?? (arm ? TextArm : TextX86);
-  // On arm64 the series do not replicate a kernel that moved its image.
-  const replicates = system.name === 'text-replication' && !(arm && system.kaslr) && topology.nodes > 1;
-  core.setSystem(lane, kind, replicates, options(core, config), faults(core, config), replay.checks);
+  core.setSystem(
+    lane,
+    kind,
+    replicatesTables(config, topology),
+    options(core, config),
+    faults(core, config),
+    replay.checks,
+  );
   if (kind === HypInit) setHyp(core, lane, config);
   if (kind === Stage2Faults) {
     if (system.s2Seed !== null) core.setStage2Seed(lane, system.s2Seed);
@@ -64,6 +69,17 @@ export function setKernel(core: Core, lane: Pointer, config: Config, topology: T
 /** Cycles between two points of a timeline. */
 function spacing({ system, machine }: Config): number {
   return Math.max(1, Math.min(Math.round(system.s2SampleUs * 1000 * machine.clockGHz), 2 ** 32 - 1));
+}
+
+/** Whether every node has tables of the kernel of its own. On arm64 the series do not replicate a kernel that moved its image. */
+export function replicatesTables(config: Config, topology: Topology): boolean {
+  const { system, paging } = config;
+  return (
+    isEventful(config) &&
+    system.name === 'text-replication' &&
+    !(paging.format === 'arm64' && system.kaslr) &&
+    topology.nodes > 1
+  );
 }
 
 /** The times of stage2-faults in cycles. What is under the shared lock is as long as under the exclusive one. */

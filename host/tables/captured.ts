@@ -98,6 +98,11 @@ function assemble(image: TableImage, segments: readonly TableSegment[], stores: 
   const cpuRoots = rootsOf(image);
   const [{ kernelRoot, userRoots, pages }] = segments;
   const user = firstRegime(cpuRoots, image, ['ttbr0', 'cr3']);
+  if (user.ept) {
+    const [source, found] = [join(image.folder, 'registers.json'), 'EPTP: a guest on x86-64'];
+    const advice = 'replay the tables of the guest alone; translate and explain walk both stages';
+    throw new InputError({ source, expected: 'tables without EPT for a replay', found, advice });
+  }
   return {
     arch: image.registers.arch,
     pageBytes: pages[0]?.bytes ?? 4096,

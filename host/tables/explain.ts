@@ -86,7 +86,8 @@ function stridesOf(regime: Regime, address: bigint, outcome: Outcome, steps: rea
   const strides: Stride[] = [];
   let stage2: ExplainedStep[] = [];
   /** Where stage 1 has got to: an IPA under stage 2. */
-  let table = regime.stage1?.root ?? 0n;
+  let table = (regime.x86 ?? regime.stage1)?.root ?? 0n;
+  const nested = regime.ept ?? regime.stage2;
   for (const step of steps) {
     const index = Number((step.entryPa - step.tablePa) / 8n);
     const explained = { ...step, index, descriptor: describe(regime, step.stage, step.level, step.entry) };
@@ -94,7 +95,7 @@ function stridesOf(regime: Regime, address: bigint, outcome: Outcome, steps: rea
       stage2.push(explained);
       continue;
     }
-    strides.push({ ipa: regime.stage2 ? table + BigInt(8 * index) : null, stage2, stage1: explained });
+    strides.push({ ipa: nested ? table + BigInt(8 * index) : null, stage2, stage1: explained });
     stage2 = [];
     table = explained.descriptor.address ?? 0n;
   }
@@ -110,6 +111,7 @@ function report(regime: Regime, outcome: Outcome): string[] {
   const { status, code, stage, ipa } = outcome;
   if (status === 'ok') return [];
   if (status === 'noncanon') return ['general-protection exception (#GP), or #SS for a stack access; error code 0'];
+  if (regime.ept && stage === 2) return [`EPT violation at guest-physical address 0x${(ipa ?? 0n).toString(16)}`];
   if (regime.x86) {
     const bits = ERROR_CODE_BITS.filter((_, i) => code & (1 << i));
     return [`page fault (#PF), error code ${[`0x${code.toString(16)}`, ...bits].join(', ')}`];

@@ -52,6 +52,15 @@ const x86Leaf = (pat: number) => [
 const X86_PAGE = x86Leaf(7);
 const X86_LARGE = x86Leaf(12);
 
+const EPT_RIGHTS = [flag('R', 0), flag('W', 1), flag('X', 2)];
+const EPT_LEAF = [
+  ...EPT_RIGHTS,
+  { name: 'memory type', bits: [5, 3] } as const,
+  flag('ignore PAT', 6),
+  flag('A', 8, 'not accessed', 'accessed'),
+  flag('D', 9, 'clean', 'dirty'),
+];
+
 const SH: BitField = { name: 'SH', bits: [9, 8], meanings: ['not shareable', 'reserved', 'outer', 'inner'] };
 const AF = flag('AF', 10, 'not accessed', 'accessed');
 const DBM = flag('DBM', 51);
@@ -95,6 +104,7 @@ const NOTHING: Descriptor = { kind: 'invalid', address: null, fields: [] };
 
 /** Takes a descriptor apart that the given stage of a regime read at a level. */
 export function describe(regime: Regime, stage: number, level: number, entry: bigint): Descriptor {
+  if (regime.ept && stage === 2) return describeEpt(level, entry);
   if (regime.x86) return describeX86(level, entry);
   const { stage1, stage2 } = regime;
   const paging = stage === 1 ? stage1! : stage2!;
@@ -123,6 +133,18 @@ function describeX86(level: number, entry: bigint): Descriptor {
     kind: leaf ? 'leaf' : 'table',
     address: ((entry & 0xf_ffff_ffff_f000n) >> shift) << shift,
     fields: fieldsOf(large ? X86_LARGE : leaf ? X86_PAGE : X86_TABLE, entry),
+  };
+}
+
+/** Intel SDM vol. 3, 29.3.2: present when any of R, W and X is set. */
+function describeEpt(level: number, entry: bigint): Descriptor {
+  if (field(entry, 2, 0) === 0) return NOTHING;
+  const leaf = level === 1 || (level < 4 && bit(entry, 7));
+  const shift = BigInt(leaf ? 12 + 9 * (level - 1) : 12);
+  return {
+    kind: leaf ? 'leaf' : 'table',
+    address: ((entry & 0xf_ffff_ffff_f000n) >> shift) << shift,
+    fields: fieldsOf(leaf ? EPT_LEAF : EPT_RIGHTS, entry),
   };
 }
 

@@ -49,9 +49,16 @@ export interface ArmStage2 extends ArmPaging {
   xnx: boolean;
 }
 
+/** The extended page tables of a virtual machine on x86-64. */
+export interface EptPaging {
+  root: bigint;
+  levels: number;
+}
+
 /** One regime as a root names it: a stage 1, alone or under a stage 2, or a stage 2 alone. */
 export interface Regime {
   x86?: X86Paging;
+  ept?: EptPaging;
   stage1?: ArmStage1;
   stage2?: ArmStage2;
 }
@@ -82,6 +89,12 @@ export function x86Paging(registers: CpuRegisters): X86Paging {
     smap: bit(cr4, 21),
     noExecute: bit(efer, 11),
   };
+}
+
+/** The tables that EPTP points to (Intel SDM vol. 3, 25.6.11): bits 5:3 are the levels less one. */
+export function eptPaging(registers: CpuRegisters): EptPaging {
+  const eptp = registers.need('EPTP');
+  return { root: alignedRoot(eptp, 52, 12), levels: field(eptp, 5, 3) + 1 };
 }
 
 /** Whether the CPU runs its host kernel at EL2 (VHE). */

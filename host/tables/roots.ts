@@ -7,6 +7,7 @@ import {
   type ArmBank,
   armStage1,
   armStage2,
+  eptPaging,
   hostAtEl2,
   mmuOn,
   pages64,
@@ -29,9 +30,18 @@ export function rootsOf(image: TableImage): Roots {
   };
   for (const registers of image.registers.cpus) {
     if (image.registers.arch === 'arm64') addArm(image, registers, add);
-    else if (pages64(registers)) add(`cr3_cpu${registers.cpu}`, () => ({ x86: x86Paging(registers) }));
+    else addX86(registers, add);
   }
   return roots;
+}
+
+function addX86(registers: CpuRegisters, add: (name: string, regime: () => Regime) => void): void {
+  const { cpu } = registers;
+  const guest = registers.has('EPTP');
+  if (pages64(registers)) {
+    add(`cr3_cpu${cpu}`, () => ({ x86: x86Paging(registers), ept: guest ? eptPaging(registers) : undefined }));
+  }
+  if (guest) add(`s2_guest_cpu${cpu}`, () => ({ ept: eptPaging(registers) }));
 }
 
 function addArm(image: TableImage, registers: CpuRegisters, add: (name: string, regime: () => Regime) => void): void {

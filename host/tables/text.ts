@@ -107,12 +107,13 @@ export function explanationText(explanation: Explanation): string {
   return [...lines, '', outcomeText(outcome, regime), ...report.map((line) => `  ${line}`)].join('\n') + '\n';
 }
 
-function regimeLines({ x86, stage1, stage2 }: Regime): string[] {
+function regimeLines({ x86, ept, stage1, stage2 }: Regime): string[] {
+  const below = ept ? [`  stage 2: EPT, ${ept.levels} levels, root ${hex(ept.root)}`] : [];
   if (x86) {
     const controls = { WP: x86.writeProtect, NXE: x86.noExecute, SMEP: x86.smep, SMAP: x86.smap };
-    return [`  x86-64, ${x86.levels} levels, root ${hex(x86.root)}${setOf(controls)}`];
+    return [`  x86-64, ${x86.levels} levels, root ${hex(x86.root)}${setOf(controls)}`, ...below];
   }
-  const lines: string[] = [];
+  const lines = below;
   if (stage1) {
     const { single, high, notWalked, noHierarchy, topByteIgnore, writeExecuteNever } = stage1;
     const controls = { EPD: notWalked, HPD: noHierarchy, TBI: topByteIgnore, WXN: writeExecuteNever };
@@ -143,7 +144,8 @@ function setOf(controls: Record<string, boolean>): string {
     .join('');
 }
 
-function strideLines({ ipa, stage1, stage2 }: Stride, { stage1: nested }: Regime): string[] {
+function strideLines({ ipa, stage1, stage2 }: Stride, { x86, stage1: arm }: Regime): string[] {
+  const nested = x86 ?? arm;
   const indent = nested ? '    ' : '';
   const below = stage2.flatMap((step) => stepLines(step).map((line) => `${indent}${line}`));
   if (!stage1) return nested ? [`IPA ${hex(ipa!)} through stage 2:`, ...below] : below;
@@ -159,7 +161,8 @@ function stepLines({ stage, level, tablePa, index, entryPa, entry, descriptor }:
   ];
 }
 
-function descriptorText({ kind, address, fields }: Descriptor, ipa: boolean): string {
+/** A descriptor's kind, address and fields. */
+export function descriptorText({ kind, address, fields }: Descriptor, ipa: boolean): string {
   const what = { table: 'next table at', leaf: 'maps', invalid: 'not valid' }[kind];
   const where = address === null ? '' : ` ${ipa ? 'IPA ' : ''}${hex(address)}`;
   const values = fields
@@ -168,10 +171,10 @@ function descriptorText({ kind, address, fields }: Descriptor, ipa: boolean): st
   return [`${what}${where}`, ...values].join('; ');
 }
 
-function outcomeText(outcome: Outcome, { stage1, stage2 }: Regime): string {
+function outcomeText(outcome: Outcome, { x86, ept, stage1, stage2 }: Regime): string {
   const { status, pa, level, pageBytes, s2Level, s2PageBytes } = outcome;
   if (status !== 'ok') return `${status} at level ${level}`;
-  const under = stage1 && stage2 ? `, ${sizeText(s2PageBytes)} at level ${s2Level} of stage 2` : '';
+  const under = (stage1 ?? x86) && (stage2 ?? ept) ? `, ${sizeText(s2PageBytes)} at level ${s2Level} of stage 2` : '';
   return `ok: PA ${hex(pa!)}, ${sizeText(pageBytes)} at level ${level}${under}, ${permissionText(outcome)}`;
 }
 

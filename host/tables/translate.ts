@@ -115,7 +115,8 @@ export class Translator {
 
 /** The table that a walk stopped at for want of its page, from the descriptors read before. */
 function missingTable(regime: Regime, steps: readonly Step[]): { pa: bigint; stage: number } {
-  const { x86, stage1, stage2 } = regime;
+  const { x86, ept, stage1 } = regime;
+  const stage2 = ept ?? regime.stage2;
   const addressIn = (step: Step) => describe(regime, step.stage, step.level, step.entry);
   const last = steps.at(-1);
   // With no step yet, and after a stage-1 step, a stage 2 begins at its root.
@@ -125,8 +126,9 @@ function missingTable(regime: Regime, steps: readonly Step[]): { pa: bigint; sta
   if (last.stage === 1 || kind === 'table') return { pa: address!, stage: last.stage };
   // Stage 2 found the frame of a stage-1 table.
   const above = steps.findLast((step) => step.stage === 1);
-  const tableIpa = above ? addressIn(above).address! : stage1!.root;
-  const leafShift = stage2!.pageShift + (3 - last.level) * (stage2!.pageShift - 3);
+  const tableIpa = above ? addressIn(above).address! : (x86 ?? stage1!).root;
+  const arm = regime.stage2;
+  const leafShift = arm ? arm.pageShift + (3 - last.level) * (arm.pageShift - 3) : 12 + 9 * (last.level - 1);
   return { pa: address! | BigInt.asUintN(leafShift, tableIpa), stage: 1 };
 }
 

@@ -90,9 +90,10 @@ export class Walker {
   }
 
   /** Sets a regime up. */
-  addRegime({ x86, stage1, stage2 }: Regime, maxPhysBits: number): Pointer {
+  addRegime({ x86, ept, stage1, stage2 }: Regime, maxPhysBits: number): Pointer {
     const regime = this.core.createRegime();
     if (x86) this.setX86(regime, x86, maxPhysBits);
+    if (ept) this.core.setEpt(regime, ept.root, ept.levels, maxPhysBits);
     if (stage1) this.setStage1(regime, stage1);
     if (stage2) this.setStage2(regime, stage2);
     return regime;

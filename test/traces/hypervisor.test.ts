@@ -94,7 +94,7 @@ describe('a stay at EL2', () => {
       put(S2.l3, 1, 0x4020_1000n | PAGE),
       host(0x4020_1000n),
     ]);
-    expect(events).toEqual(['2: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x0']);
+    expect(events).toEqual(['2: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x0 0x0 0x0']);
     expect(counts).toEqual({ stays: 1, mappedByHypercalls: 0, hostRows: 4, explained: 3 });
     expect(notes.at(-1)).toBe(
       'host stage 2: 1 faults and 0 unmapped ranges in 1 stays at EL2; 1 of 4 host accesses are not in it',
@@ -113,9 +113,9 @@ describe('a stay at EL2', () => {
       host(0x4040_0000n),
     ];
     expect((await derived('twice', steps)).events).toEqual([
-      '1: cpu 0 s2_fault 0x40400000 0x200000 0x0 0x0',
-      '3: cpu 0 s2_fault 0x40202000 0x1000 0x0 0x0',
-      '5: cpu 1 s2_fault 0x40204000 0x1000 0x0 0x0',
+      '1: cpu 0 s2_fault 0x40400000 0x200000 0x0 0x0 0x0 0x0',
+      '3: cpu 0 s2_fault 0x40202000 0x1000 0x0 0x0 0x0 0x0',
+      '5: cpu 1 s2_fault 0x40204000 0x1000 0x0 0x0 0x0 0x0',
     ]);
   });
 
@@ -164,7 +164,7 @@ describe('a stay at EL2', () => {
       host(0x4000_0000n),
     ]);
     expect(events).toEqual([
-      '1: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x0',
+      '1: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x0 0x0 0x0',
       '4: cpu 0 s2_unmap 0x40201000 0x1000 0x0 0x0',
     ]);
     expect(counts).toMatchObject({ stays: 5, mappedByHypercalls: 3 });
@@ -175,9 +175,9 @@ describe('a stay at EL2', () => {
     const stores = [leaf, leaf & ~YOUNG, leaf, leaf & ~WRITE, leaf];
     const steps = stores.flatMap((value) => [enter(), put(S2.l3, 1, value), host(0x4000_0000n)]);
     expect((await derived('class', steps)).events).toEqual([
-      '1: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x0',
-      '7: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x2',
-      '13: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x1',
+      '1: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x0 0x0 0x0',
+      '7: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x2 0x0 0x0',
+      '13: cpu 0 s2_fault 0x40201000 0x1000 0x0 0x1 0x0 0x0',
     ]);
   });
 
@@ -190,7 +190,7 @@ describe('a stay at EL2', () => {
       marker,
       put(S2.l3, 4, 0x4020_4000n | PAGE),
     ]);
-    expect(events).toEqual(['3: cpu 0 s2_fault 0x40202000 0x1000 0x0 0x0']);
+    expect(events).toEqual(['3: cpu 0 s2_fault 0x40202000 0x1000 0x0 0x0 0x0 0x0']);
     expect(counts).toMatchObject({ stays: 3, mappedByHypercalls: 2 });
   });
 });

@@ -169,7 +169,7 @@ export class Hypervisor {
     }
     if (entered && faults.length === 1) {
       const [[{ from, bytes }, faultClass]] = faults;
-      emit('s2_fault', from, bytes, HOST, faultClass);
+      emit('s2_fault', from, bytes, HOST, faultClass, 0);
     } else this.counts.mappedByHypercalls += faults.length;
   }
 }

@@ -10,7 +10,7 @@ import { lineBlocks } from '../blocks.js';
 import { InputError } from '../errors.js';
 import { openInput } from '../input.js';
 import { shorten } from '../sniff.js';
-import { type PageMapping } from './mapping.js';
+import { type MappingFormat, type PageMapping } from './mapping.js';
 
 const TOKEN = /\s*(?:#.*|([A-Za-z_]\w*)\s*:\s*([^\s{}#,;]+)|([A-Za-z_]\w*)\s*:?\s*(\{)|(\})|[,;])/y;
 const NUMBER = /^(0x[0-9a-f]+|\d+)$/i;
@@ -32,6 +32,16 @@ export async function readV2p(path: string): Promise<PageMapping> {
     await input.close();
   }
 }
+
+export const v2p: MappingFormat = {
+  name: 'v2p',
+  description: "DynamoRIO's v2p.textproto",
+  detect(head) {
+    const text = Buffer.from(head.buffer, head.byteOffset, head.length).toString('latin1');
+    return /^\s*(#.*\s*)*(page_size|page_count|bytes_mapped|address_mapping)\s*[:{]/.test(text);
+  },
+  read: (path) => readV2p(path),
+};
 
 class Parser {
   private lines = 0;
