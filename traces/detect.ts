@@ -2,6 +2,7 @@
 
 import { InputError, UsageError } from './errors.js';
 import { type TraceFormat } from './format.js';
+import { champsim } from './formats/champsim.js';
 import { lackey } from './formats/lackey.js';
 import { raw24 } from './formats/raw24.js';
 import { trace } from './formats/trace.js';
@@ -9,7 +10,7 @@ import { type Input } from './input.js';
 import { describe, isArrowFile } from './sniff.js';
 
 /** In the order in which they are tried. */
-export const FORMATS: readonly TraceFormat[] = [trace, lackey, raw24];
+export const FORMATS: readonly TraceFormat[] = [trace, raw24, champsim, lackey];
 
 /** The format called `name`. Throws UsageError when there is none. */
 export function formatNamed(name: string): TraceFormat {
