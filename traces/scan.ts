@@ -140,8 +140,10 @@ export class Scanner {
   /** Takes blanks and the end of the line. */
   end(): boolean {
     this.blanks();
-    if (this.text[this.at] === RETURN) this.at++;
-    return this.text[this.at++] === NEWLINE;
+    const newline = this.text[this.at] === RETURN ? this.at + 1 : this.at;
+    if (this.text[newline] !== NEWLINE) return false;
+    this.at = newline + 1;
+    return true;
   }
 
   /** Takes the rest of the line. */
@@ -171,7 +173,7 @@ export interface LineFormat {
   parse(scan: Scanner, rows: Rows): boolean;
 }
 
-/** The batches of a text. Throws InputError naming the line when one is malformed. */
+/** The batches of a text; empty lines are passed over. Throws InputError naming the line when one is malformed. */
 export async function* parseText(
   chunks: AsyncIterable<Uint8Array>,
   rows: Rows,
@@ -183,7 +185,7 @@ export async function* parseText(
     while (scan.at < text.length) {
       while (scan.at < text.length && !rows.full) {
         scan.beginLine();
-        if (!format.parse(scan, rows)) throw malformed(scan, format);
+        if (!scan.end() && !format.parse(scan, rows)) throw malformed(scan, format);
       }
       if (!rows.full) break;
       yield rows.batch();
