@@ -2,15 +2,31 @@
 
 import { InputError, UsageError } from './errors.js';
 import { type TraceFormat } from './format.js';
+import { arrow } from './formats/arrow.js';
 import { champsim } from './formats/champsim.js';
+import { csv } from './formats/csv.js';
+import { din } from './formats/din.js';
+import { emt } from './formats/emt.js';
+import { execlog } from './formats/execlog.js';
+import { gem5 } from './formats/gem5.js';
 import { lackey } from './formats/lackey.js';
+import { memtrace } from './formats/memtrace.js';
+import { ndjson } from './formats/ndjson.js';
+import { parquet } from './formats/parquet.js';
+import { pinatrace } from './formats/pinatrace.js';
+import { prospero } from './formats/prospero.js';
+import { ramulator } from './formats/ramulator.js';
 import { raw24 } from './formats/raw24.js';
 import { trace } from './formats/trace.js';
 import { type Input } from './input.js';
-import { describe, isArrowFile } from './sniff.js';
+import { describe } from './sniff.js';
 
-/** In the order in which they are tried. */
-export const FORMATS: readonly TraceFormat[] = [trace, raw24, champsim, lackey];
+/** In the order in which they are tried: by their first bytes, by the form of their records, by that of their lines. */
+export const FORMATS: readonly TraceFormat[] = [
+  ...[trace, arrow, parquet, gem5],
+  ...[raw24, emt, champsim],
+  ...[lackey, execlog, pinatrace, memtrace, prospero, din, ramulator, ndjson, csv],
+];
 
 /** The format called `name`. Throws UsageError when there is none. */
 export function formatNamed(name: string): TraceFormat {
@@ -27,8 +43,6 @@ export function detectFormat(input: Input): TraceFormat {
     source: input.path,
     expected: `one of the formats ${FORMATS.map((f) => f.name).join(', ')}`,
     found: describe(input.head),
-    advice: isArrowFile(input.head)
-      ? 'its columns have to be named'
-      : '--from names the format if the file is in one of them all the same',
+    advice: '--from names the format if the file is in one of them all the same',
   });
 }

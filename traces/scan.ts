@@ -129,7 +129,9 @@ export class Scanner {
   /** Takes a number: hexadecimal after 0x, else decimal. */
   number(): boolean {
     const second = this.text[this.at + 1];
-    return this.text[this.at] === DIGIT_0 && (second === LETTER_X || second === UPPER_X) ? this.hex0x() : this.decimal();
+    return this.text[this.at] === DIGIT_0 && (second === LETTER_X || second === UPPER_X)
+      ? this.hex0x()
+      : this.decimal();
   }
 
   /** The number just taken, if it lies from `min` to `max`; else -1. */

@@ -15,7 +15,16 @@ import { type Input } from '../input.js';
 import { Rows } from '../rows.js';
 import { headLines, parseText, type Scanner } from '../scan.js';
 import { shorten } from '../sniff.js';
-import { areNamed, columnsOf, KIND_KEYS, mapColumns, NAMED_OPTIONS, passedOver, Sink, type NamedMapping } from './named.js';
+import {
+  areNamed,
+  columnsOf,
+  KIND_KEYS,
+  mapColumns,
+  NAMED_OPTIONS,
+  passedOver,
+  Sink,
+  type NamedMapping,
+} from './named.js';
 
 const NEWLINE = 10;
 const RETURN = 13;
@@ -60,7 +69,7 @@ class Fields {
   ) {
     this.sinks = names.map((_, index) => {
       const column = mapping.columns.find((c) => c.index === index);
-      return column ? new Sink(rows, column.name) : null;
+      return column ? new Sink(column.name, rows[column.name]) : null;
     });
     this.cpuGiven = mapping.columns.some(({ name }) => name === 'cpu');
   }
@@ -119,7 +128,8 @@ export function takeKind(scan: Scanner): number {
   const { text } = scan;
   const from = scan.at;
   let key = 0;
-  for (let code = text[scan.at] | 32; code >= 97 && code <= 122; code = text[++scan.at] | 32) key = key * 32 + (code & 31);
+  for (let code = text[scan.at] | 32; code >= 97 && code <= 122; code = text[++scan.at] | 32)
+    key = key * 32 + (code & 31);
   return scan.at - from <= MAX_LETTERS ? (KIND_KEYS.get(key) ?? -1) : -1;
 }
 
@@ -131,9 +141,21 @@ function skipField(scan: Scanner, delimiter: number): void {
 }
 
 /** The batches of a file with quoted fields, by csv-parse. */
-async function* parseQuoted(input: Input, { delimiter, header }: Dialect, rows: Rows, fields: Fields): AsyncGenerator<Batch> {
+async function* parseQuoted(
+  input: Input,
+  { delimiter, header }: Dialect,
+  rows: Rows,
+  fields: Fields,
+): AsyncGenerator<Batch> {
   const parser = Readable.from(input.chunks).pipe(
-    csvParse({ delimiter, bom: true, info: true, from: header ? 2 : 1, relax_column_count: true, max_record_size: 1 << 20 }),
+    csvParse({
+      delimiter,
+      bom: true,
+      info: true,
+      from: header ? 2 : 1,
+      relax_column_count: true,
+      max_record_size: 1 << 20,
+    }),
   );
   const records = parser as AsyncIterable<{ info: { lines: number }; record: string[] }>;
   try {

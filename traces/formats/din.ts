@@ -31,7 +31,9 @@ function parseLine(scan: Scanner, rows: Rows, tally: Tally): boolean {
 function isDin(head: Uint8Array): boolean {
   if (!looksLike(head, LINE)) return false;
   const lines = headLines(head);
-  return lines.some((line) => /^\s*[0-4]\s+(0x)?\d*[a-f]/i.test(line)) || lines.every((line) => /^\s*[0-2]\s/.test(line));
+  return (
+    lines.some((line) => /^\s*[0-4]\s+(0x)?\d*[a-f]/i.test(line)) || lines.every((line) => /^\s*[0-2]\s/.test(line))
+  );
 }
 
 export const din: TraceFormat = {

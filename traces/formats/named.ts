@@ -1,10 +1,9 @@
 // What the formats with named columns (CSV, NDJSON, Parquet, Arrow) share: which of a file's columns is which of the
 // trace's, by name or by --set, and how a value becomes one of the column's.
 
-import { FETCH, LOAD, PA_UNKNOWN, STORE, type ColumnName } from '../batch.js';
+import { FETCH, LOAD, PA_UNKNOWN, STORE, type Batch, type ColumnName } from '../batch.js';
 import { InputError } from '../errors.js';
 import { isKnownKind } from '../events.js';
-import { type Rows } from '../rows.js';
 import { columnOf, COLUMNS, inOrder } from '../schema.js';
 import { shorten } from '../sniff.js';
 
@@ -114,7 +113,10 @@ export function mapColumns(
     throw missing('a column with the virtual address, such as va or address', '--set va=NAME names it');
   }
   if (kind === null && !columns.some(({ name }) => name === 'kind')) {
-    throw missing('a column with the kind of access, such as kind or op', '--set kind=NAME names it, --set kind=R reads all as loads');
+    throw missing(
+      'a column with the kind of access, such as kind or op',
+      '--set kind=NAME names it, --set kind=R reads all as loads',
+    );
   }
   const used = new Set(columns.map(({ index }) => index));
   return { columns, kind, others: names.filter((_, index) => !used.has(index)) };
@@ -130,17 +132,17 @@ export function passedOver({ others }: NamedMapping): string[] {
   return others.length ? [`columns passed over: ${others.join(', ')}`] : [];
 }
 
-/** Where the values of one column go: an array of the rows, with its bounds. */
+/** Where the values of one column go: an array with its bounds. */
 export class Sink {
-  readonly name: ColumnName;
   private readonly narrow: Uint8Array | Uint16Array | Uint32Array;
   private readonly words: Uint32Array | null;
   private readonly wide: BigUint64Array | null;
   private readonly max: number;
 
-  constructor(rows: Rows, name: ColumnName) {
-    const array = rows[name];
-    this.name = name;
+  constructor(
+    readonly name: ColumnName,
+    array: NonNullable<Batch[ColumnName]>,
+  ) {
     this.wide = array instanceof BigUint64Array ? array : null;
     this.words = this.wide ? new Uint32Array(this.wide.buffer) : null;
     this.narrow = array instanceof BigUint64Array ? new Uint8Array(0) : array;
@@ -186,17 +188,53 @@ export class Sink {
     return value === null || value === undefined ? this.putMissing(row) : false;
   }
 
-  /** Puts `count` values from position `from` of an array; returns the position of the first that does not fit, or -1. */
-  putAll(values: ArrayLike<unknown>, from: number, count: number): number {
+  /** Puts `count` values into the rows from `row` on; returns the position of the first that does not fit, or -1. */
+  putAll(values: ArrayLike<unknown>, row: number, count: number): number {
     const target = this.wide ?? this.narrow;
     const sameBits =
       (this.wide && (values instanceof BigUint64Array || values instanceof BigInt64Array)) ||
       (this.name !== 'kind' && values.constructor === target.constructor);
     if (sameBits) {
-      (target as Uint8Array).set((values as Uint8Array).subarray(from, from + count));
+      (target as Uint8Array).set((values as Uint8Array).subarray(0, count), row);
       return -1;
     }
-    for (let i = 0; i < count; i++) if (!this.putValue(i, values[from + i])) return from + i;
+    for (let i = 0; i < count; i++) if (!this.putValue(row + i, values[i])) return i;
     return -1;
+  }
+}
+
+/** Rows of a file with typed columns, filled column by column. */
+export class ColumnRows {
+  readonly batch: Batch;
+  private readonly sinks: readonly Sink[];
+
+  constructor(
+    private readonly mapping: NamedMapping,
+    private readonly names: readonly string[],
+    capacity: number,
+  ) {
+    this.batch = { rows: 0 } as Batch;
+    for (const name of columnsOf(mapping)) {
+      Object.assign(this.batch, { [name]: new (columnOf(name).array)(capacity) });
+    }
+    if (mapping.kind !== null) this.batch.kind.fill(mapping.kind);
+    this.sinks = mapping.columns.map(({ name }) => new Sink(name, this.batch[name]!));
+  }
+
+  /**
+   * Puts values into column `index` of the mapping, from row `row` on. Throws InputError for one that does not fit;
+   * row 0 is row `first` of the file.
+   */
+  fill(index: number, values: ArrayLike<unknown>, row: number, count: number, source: string, first: number): void {
+    const wrong = this.sinks[index].putAll(values, row, count);
+    if (wrong < 0) return;
+    const { name, index: column } = this.mapping.columns[index];
+    throw new InputError({
+      source,
+      at: `row ${first + row + wrong}: column "${this.names[column]}"`,
+      expected: `a value of the column ${name} (${columnOf(name).type})`,
+      found: shorten(String(values[wrong])),
+      advice: `--set ${name}=NAME names another column`,
+    });
   }
 }

@@ -48,7 +48,7 @@ class Objects {
   ) {
     this.sinks = names.map((_, index) => {
       const column = mapping.columns.find((c) => c.index === index);
-      return column ? new Sink(rows, column.name) : null;
+      return column ? new Sink(column.name, rows[column.name]) : null;
     });
     const needed = this.sinks.filter((sink) => sink && sink.name !== 'pa');
     this.bits = this.sinks.map((sink) => (needed.includes(sink) ? 1 << needed.indexOf(sink) : 0));

@@ -96,7 +96,9 @@ export const ramulator: TraceFormat = {
         at: 'line 1',
         expected: `a line of Ramulator such as ${DIALECTS.map(({ example }) => `"${example}"`).join(', ')}`,
         found: JSON.stringify(shorten(first)),
-        advice: coordinates ? 'a ReadWriteTrace has DRAM coordinates, which are no addresses: trace addresses' : undefined,
+        advice: coordinates
+          ? 'a ReadWriteTrace has DRAM coordinates, which are no addresses: trace addresses'
+          : undefined,
       });
     }
     const columns: ColumnName[] = ['cpu', 'kind', 'va', ...(dialect.physical ? (['pa'] as const) : [])];
