@@ -1,9 +1,13 @@
 // The formats that convert writes besides its own trace.
 
 import { UsageError } from '../errors.js';
+import { champsim } from './champsim.js';
+import { csv, ndjson } from './csv.js';
+import { din } from './din.js';
 import { type TraceExporter } from './format.js';
+import { parquet } from './parquet.js';
 
-export const EXPORTERS: readonly TraceExporter[] = [];
+export const EXPORTERS: readonly TraceExporter[] = [champsim, din, csv, ndjson, parquet];
 
 /** The exporter called `name`. Throws UsageError when there is none. */
 export function exporterNamed(name: string): TraceExporter {

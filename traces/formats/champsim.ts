@@ -4,7 +4,8 @@
 //   CloudSuite   0 ip | 8 is branch, taken | 10 4 output registers | 14 4 input registers | 24 4 stores | 56 4 loads | 88 2 address-space bytes
 //     70ab010400000000 0000000000000000 0000000000000000 0000000000000000 ...    an instruction at 0x401ab70
 // A store or load is an address; 0 is an unused slot. Virtual addresses of one program, without sizes, threads and time:
-// a load or store has 8 bytes, fewer where a line of 64 bytes ends before, and a fetch 1: each touches one line.
+// a load or store has 8 bytes, fewer where a line of 64 bytes ends before; a fetch has those up to the next instruction
+// where that follows, else 1.
 
 import { BATCH_ROWS, FETCH, LOAD, STORE, type Batch, type ColumnName } from '../batch.js';
 import { recordBlocks } from '../blocks.js';
@@ -73,17 +74,40 @@ function layoutOf({ head, size, path }: Input, wanted: string | undefined): Layo
   });
 }
 
-/** Turns whole records into rows, from word `from` of the block until it ends or a batch is full; returns where it stopped. */
-function parseRecords(words: Uint32Array, from: number, layout: Layout, rows: Rows): number {
+/** Rows that one record makes at most. */
+const RECORD_ROWS = 9;
+/** Longest instruction: x86's. */
+const MAX_INSTRUCTION = 15;
+/** Flags of a taken branch in the word behind ip. */
+const TAKEN = 0x0101;
+
+/** The fetch row that is waiting for the next instruction, which tells its length. */
+interface Pending {
+  row: number;
+  low: number;
+  taken: boolean;
+}
+
+/**
+ * Turns whole records into rows, from word `from` of the block until it ends or the rows of a batch are there and the
+ * pending one lies behind them; returns where it stopped.
+ */
+function parseRecords(words: Uint32Array, from: number, layout: Layout, rows: Rows, pending: Pending): number {
   const { kind, vaWords, size, asid } = rows;
   const { stores, loads, loadsEnd } = layout;
   const step = layout.bytes / 4;
+  let { row: last, low: lastLow, taken } = pending;
   let n = rows.count;
   let at = from;
-  for (; at < words.length && n < BATCH_ROWS; at += step) {
-    const first = n;
+  for (; at < words.length && n < BATCH_ROWS + RECORD_ROWS; at += step) {
+    const ip = words[at];
+    const bytes = (ip - lastLow) >>> 0;
+    if (!taken && last >= 0 && bytes > 0 && bytes <= MAX_INSTRUCTION) size[last] = bytes;
+    last = n;
+    lastLow = ip;
+    taken = (words[at + 2] & 0xffff) === TAKEN;
     kind[n] = FETCH;
-    vaWords[2 * n] = words[at];
+    vaWords[2 * n] = ip;
     vaWords[2 * n + 1] = words[at + 1];
     size[n++] = 1;
     for (let slot = at + loads; slot < at + loadsEnd; slot += 2) {
@@ -104,9 +128,10 @@ function parseRecords(words: Uint32Array, from: number, layout: Layout, rows: Ro
       vaWords[2 * n + 1] = high;
       size[n++] = bytesAt(low);
     }
-    if (layout.asid >= 0) asid.fill(words[at + layout.asid] & 0xffff, first, n);
+    if (layout.asid >= 0) asid.fill(words[at + layout.asid] & 0xffff, last, n);
   }
   rows.count = n;
+  Object.assign(pending, { row: last, low: lastLow, taken });
   return at;
 }
 
@@ -117,16 +142,18 @@ function bytesAt(low: number): number {
 
 async function* parse(input: Input, layout: Layout, columns: readonly ColumnName[]): AsyncGenerator<Batch> {
   const rows = new Rows(columns);
+  const pending: Pending = { row: -1, low: 0, taken: false };
   for await (const block of recordBlocks(input.chunks, layout.bytes, BLOCK_RECORDS, input.path)) {
     const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
     for (let at = 0; at < words.length;) {
-      at = parseRecords(words, at, layout, rows);
-      if (!rows.full) continue;
+      at = parseRecords(words, at, layout, rows, pending);
+      if (rows.count < BATCH_ROWS + RECORD_ROWS) continue;
       yield rows.batch();
       rows.next();
+      pending.row -= BATCH_ROWS;
     }
   }
-  if (rows.count > 0) yield rows.batch();
+  for (; rows.count > 0; rows.next()) yield rows.batch();
 }
 
 export const champsim: TraceFormat = {
@@ -144,7 +171,9 @@ export const champsim: TraceFormat = {
       metadata: () => ({
         source: { tool: layout === CLOUDSUITE ? 'ChampSim (CloudSuite)' : 'ChampSim', command: null, input: [] },
         cpus: 1,
-        notes: ['virtual addresses without sizes: loads and stores have 8 bytes, cut at the line of 64, fetches 1'],
+        notes: [
+          'without sizes: loads and stores have 8 bytes, cut at the line of 64, fetches those to the next instruction or 1',
+        ],
       }),
     };
   },
