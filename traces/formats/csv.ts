@@ -7,7 +7,8 @@
 // unknown. Quoted fields go through csv-parse, plain ones are read as bytes.
 
 import { Readable } from 'node:stream';
-import { parse as csvParse } from 'csv-parse';
+import { pipeline } from 'node:stream/promises';
+import { CsvError, parse as csvParse } from 'csv-parse';
 import { type Batch } from '../batch.js';
 import { InputError, UsageError } from '../errors.js';
 import { type TraceFormat } from '../format.js';
@@ -32,6 +33,8 @@ const QUOTE = '"';
 const DELIMITERS = [',', ';', '\t'];
 /** Letters of the longest word for a kind. */
 const MAX_LETTERS = 10;
+/** Longest record with quotes, in bytes. */
+const MAX_RECORD = 1 << 20;
 
 /** How the file is written. */
 interface Dialect {
@@ -147,16 +150,15 @@ async function* parseQuoted(
   rows: Rows,
   fields: Fields,
 ): AsyncGenerator<Batch> {
-  const parser = Readable.from(input.chunks).pipe(
-    csvParse({
-      delimiter,
-      bom: true,
-      info: true,
-      from: header ? 2 : 1,
-      relax_column_count: true,
-      max_record_size: 1 << 20,
-    }),
-  );
+  const parser = csvParse({
+    delimiter,
+    bom: true,
+    info: true,
+    from: header ? 2 : 1,
+    relax_column_count: true,
+    max_record_size: MAX_RECORD,
+  });
+  pipeline(Readable.from(input.chunks), parser).catch(() => {}); // The iteration below reports it.
   const records = parser as AsyncIterable<{ info: { lines: number }; record: string[] }>;
   try {
     for await (const { info, record } of records) {
@@ -166,15 +168,14 @@ async function* parseQuoted(
       rows.next();
     }
   } catch (error) {
-    if ((error as { code?: string }).code?.startsWith('CSV_'))
-      throw malformed(input.path, (error as { lines?: number }).lines ?? 0, (error as Error).message);
+    if (error instanceof CsvError) throw malformed(input.path, Number(error.lines ?? 0), error.message);
     throw error;
   }
   if (rows.count > 0) yield rows.batch();
 }
 
 function malformed(source: string, line: number, found: string): InputError {
-  return new InputError({ source, at: `line ${line}`, expected: EXPECTED, found: shorten(found) });
+  return new InputError({ source, at: `line ${line}`, expected: EXPECTED, found: JSON.stringify(shorten(found)) });
 }
 
 const EXPECTED = 'a value of its type for every column that the header names';
