@@ -59,7 +59,9 @@ describe('a damaged file', () => {
   it(
     'of lackey',
     async () => {
-      const text = '==1== Lackey\nI  0401ab70,3\n S 1fff000728,8\nSB 0401ab70\n L 04222c80,16\n M 04222c80,4\n'.repeat(5);
+      const text = '==1== Lackey\nI  0401ab70,3\n S 1fff000728,8\nSB 0401ab70\n L 04222c80,16\n M 04222c80,4\n'.repeat(
+        5,
+      );
       const { refused } = await readMutants(formatNamed('lackey'), Buffer.from(text), path('lackey.txt'));
       expect(refused).toBeGreaterThan(0);
     },
