@@ -81,8 +81,13 @@ function readFooter(file: FileHandle, path: string, size: number): Index {
     if (!batch) throw broken(`something else at the place of ${at}`);
     return batch;
   };
-  const blocks = [...footer.recordBatches()].map((block, i) => batchOf(block, `record batch ${i}`));
-  const dictionaries = [...footer.dictionaryBatches()].map((block, i) => batchOf(block, `dictionary ${i}`));
+  const places = decoded(bytes, () => ({
+    batches: [...footer.recordBatches()],
+    others: [...footer.dictionaryBatches()],
+  }));
+  if (!places) throw broken('a footer with places beyond any file');
+  const blocks = places.batches.map((block, i) => batchOf(block, `record batch ${i}`));
+  const dictionaries = places.others.map((block, i) => batchOf(block, `dictionary ${i}`));
   if (blocks.some(isDictionary) || !dictionaries.every(isDictionary)) throw broken('batches of the wrong kind');
   return { schema: footer.schema, blocks, dictionaries };
 }

@@ -45,8 +45,8 @@ class Group {
       rowGroupSize: GROUP_ROWS,
       columnData: this.columns.map(({ name, data }) => {
         const rows = data.subarray(0, this.rows);
-        // Parquet has 32 bits as signed ones whatever they mean.
-        const values = rows instanceof Uint32Array ? new Int32Array(rows.buffer, rows.byteOffset, rows.length) : rows;
+        // The writer takes 32 bits with the top bit set from a plain array only.
+        const values = rows instanceof Uint32Array ? Array.from(rows) : rows;
         return { name, data: values as DecodedArray, encoding: 'PLAIN' as const, offsetIndex: false };
       }),
     });
