@@ -39,6 +39,7 @@ const FILES: readonly [format: string, file: string][] = [
   ['parquet', 'named/plain.parquet'],
   ['parquet', 'named/snappy.parquet'],
   ['parquet', 'named/zstd.parquet'],
+  ['parquet', 'named/delta.parquet'],
 ];
 
 /** Longest that one small file may take; the machine may be busy. */

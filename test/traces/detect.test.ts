@@ -9,7 +9,7 @@ import { openInput } from '../../traces/input.js';
 const FIXTURES: Readonly<Record<string, readonly string[]>> = {
   trace: ['traces/pyarrow-plain.arrow', 'traces/pyarrow-lz4.arrow', 'traces/pyarrow-stream.arrows'],
   arrow: ['named/plain.arrow', 'named/dictionary-zstd.arrow', 'named/floats.arrows'],
-  parquet: ['named/plain.parquet', 'named/snappy.parquet', 'named/zstd.parquet'],
+  parquet: ['named/plain.parquet', 'named/snappy.parquet', 'named/zstd.parquet', 'named/delta.parquet'],
   gem5: ['gem5/hand.trc'],
   raw24: ['traces/x86-1000.raw24'],
   emt: ['emt/hand.bin', 'emt/ecpt.bin'],

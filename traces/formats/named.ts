@@ -188,17 +188,20 @@ export class Sink {
     return value === null || value === undefined ? this.putMissing(row) : false;
   }
 
-  /** Puts `count` values into the rows from `row` on; returns the position of the first that does not fit, or -1. */
-  putAll(values: ArrayLike<unknown>, row: number, count: number): number {
+  /**
+   * Puts `count` values, from position `from`, into the rows from `row` on; returns the position of the first that does
+   * not fit, or -1.
+   */
+  putAll(values: ArrayLike<unknown>, from: number, row: number, count: number): number {
     const target = this.wide ?? this.narrow;
     const sameBits =
       (this.wide && (values instanceof BigUint64Array || values instanceof BigInt64Array)) ||
       (this.name !== 'kind' && values.constructor === target.constructor);
     if (sameBits) {
-      (target as Uint8Array).set((values as Uint8Array).subarray(0, count), row);
+      (target as Uint8Array).set((values as Uint8Array).subarray(from, from + count), row);
       return -1;
     }
-    for (let i = 0; i < count; i++) if (!this.putValue(row + i, values[i])) return i;
+    for (let i = 0; i < count; i++) if (!this.putValue(row + i, values[from + i])) return from + i;
     return -1;
   }
 }
@@ -222,16 +225,24 @@ export class ColumnRows {
   }
 
   /**
-   * Puts values into column `index` of the mapping, from row `row` on. Throws InputError for one that does not fit;
-   * row 0 is row `first` of the file.
+   * Puts `count` values, from position `from`, into column `index` of the mapping from row `row` on. Throws InputError
+   * for one that does not fit; row 0 is row `first` of the file.
    */
-  fill(index: number, values: ArrayLike<unknown>, row: number, count: number, source: string, first: number): void {
-    const wrong = this.sinks[index].putAll(values, row, count);
+  fill(
+    index: number,
+    values: ArrayLike<unknown>,
+    from: number,
+    row: number,
+    count: number,
+    source: string,
+    first: number,
+  ): void {
+    const wrong = this.sinks[index].putAll(values, from, row, count);
     if (wrong < 0) return;
     const { name, index: column } = this.mapping.columns[index];
     throw new InputError({
       source,
-      at: `row ${first + row + wrong}: column "${this.names[column]}"`,
+      at: `row ${first + row + wrong - from}: column "${this.names[column]}"`,
       expected: `a value of the column ${name} (${columnOf(name).type})`,
       found: shorten(String(values[wrong])),
       advice: `--set ${name}=NAME names another column`,

@@ -1,28 +1,23 @@
-// Parquet files with named columns (named.ts), read by hyparquet one row group and one column after the other: memory
-// grows with the rows of a row group, some tens of bytes each. All codecs that Parquet names. Nested columns are no
-// columns of a trace.
+// Parquet files with named columns (named.ts): hyparquet reads the footer, parquetPages.ts the columns side by side, so
+// that memory does not grow with a row group. All codecs that Parquet names. Nested columns are no columns of a trace.
 
 import { open, type FileHandle } from 'node:fs/promises';
-import { parquetMetadataAsync, parquetRead, type AsyncBuffer, type FileMetaData } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+import {
+  parquetMetadataAsync,
+  type AsyncBuffer,
+  type ColumnChunk,
+  type FileMetaData,
+  type SchemaElement,
+} from 'hyparquet';
 import { BATCH_ROWS, type Batch } from '../batch.js';
-import { InputError } from '../errors.js';
+import { InputError, NodewalkError } from '../errors.js';
 import { readFault } from '../files.js';
 import { type TraceFormat } from '../format.js';
 import { sliceBatch } from '../writer.js';
+import { ColumnPages } from './parquetPages.js';
 import { ColumnRows, columnsOf, mapColumns, NAMED_OPTIONS, passedOver, type NamedMapping } from './named.js';
 
 const MAGIC = [0x50, 0x41, 0x52, 0x31];
-/** Most rows of a row group; writers put a million or less into one. */
-const MAX_GROUP_ROWS = 1 << 26;
-
-/** Times as the numbers that they are. */
-const parsers = {
-  timestampFromMilliseconds: (value: bigint) => value,
-  timestampFromMicroseconds: (value: bigint) => value,
-  timestampFromNanoseconds: (value: bigint) => value,
-};
-
 function fileBuffer(file: FileHandle, size: number): AsyncBuffer {
   return {
     byteLength: size,
@@ -35,53 +30,54 @@ function fileBuffer(file: FileHandle, size: number): AsyncBuffer {
   };
 }
 
+/** What hyparquet and the pages throw is about the bytes that they read. */
 function damaged(source: string, at: string | undefined, error: unknown): unknown {
-  if (error instanceof InputError) return error;
-  const advice = 'the file is truncated or damaged, or of a kind that hyparquet does not read';
+  if (error instanceof NodewalkError) return error;
+  const advice = 'the file is truncated or damaged, or of a kind that is not read';
   return new InputError({ source, at, expected: 'an intact Parquet file', found: (error as Error).message, advice });
 }
 
-async function* parse(
-  buffer: AsyncBuffer,
-  source: string,
-  metadata: FileMetaData,
-  names: readonly string[],
-  mapping: NamedMapping,
-): AsyncGenerator<Batch> {
+/** A file with what its footer says. */
+interface Source {
+  file: FileHandle;
+  path: string;
+  bytes: number;
+  metadata: FileMetaData;
+  elements: readonly SchemaElement[];
+}
+
+async function* parse(source: Source, mapping: NamedMapping): AsyncGenerator<Batch> {
+  const { file, path, bytes, metadata, elements } = source;
+  const names = elements.map(({ name }) => name);
   const columns = columnsOf(mapping);
+  const rows = new ColumnRows(mapping, names, BATCH_ROWS);
   let first = 0;
   for (const [number, group] of metadata.row_groups.entries()) {
-    const count = Number(group.num_rows);
-    if (!(count >= 0 && count <= MAX_GROUP_ROWS))
-      throw damaged(source, `row group ${number}`, new Error(`${count} rows`));
-    const rows = new ColumnRows(mapping, names, count);
-    for (const [i, { index }] of mapping.columns.entries()) {
-      const at = `row group ${number}: column "${names[index]}"`;
-      const parts: ArrayLike<unknown>[] = [];
+    const total = Number(group.num_rows);
+    const faulty = (index: number, error: unknown) =>
+      damaged(path, `row group ${number}: column "${names[index]}"`, error);
+    const pages = mapping.columns.map(({ index }) => {
+      const chunk = group.columns.find(({ meta_data }) => meta_data?.path_in_schema.join('.') === names[index]);
       try {
-        await parquetRead({
-          file: buffer,
-          metadata: { ...metadata, row_groups: [group] },
-          columns: [names[index]],
-          parsers,
-          compressors,
-          onChunk: ({ columnData }) => void parts.push(columnData),
-        });
+        return new ColumnPages(file, bytes, chunk ?? ({} as ColumnChunk), elements[index], total);
       } catch (error) {
-        throw damaged(source, at, error);
+        throw faulty(index, error);
       }
-      let filled = 0;
-      for (const part of parts) {
-        const used = Math.min(part.length, count - filled);
-        rows.fill(i, part, filled, used, source, first);
-        filled += used;
+    });
+    for (let from = 0; from < total; from += BATCH_ROWS) {
+      const count = Math.min(BATCH_ROWS, total - from);
+      for (const [i, { index }] of mapping.columns.entries()) {
+        for (let filled = 0; filled < count;) {
+          const part = await pages[i]
+            .next(count - filled)
+            .catch((error: unknown) => Promise.reject(faulty(index, error)));
+          rows.fill(i, part.values, part.from, filled, part.count, path, first + from);
+          filled += part.count;
+        }
       }
-      if (filled < count) throw damaged(source, at, new Error(`${filled} of ${count} rows`));
+      yield sliceBatch(rows.batch, columns, 0, count);
     }
-    for (let from = 0; from < count; from += BATCH_ROWS) {
-      yield sliceBatch(rows.batch, columns, from, Math.min(count, from + BATCH_ROWS));
-    }
-    first += count;
+    first += total;
   }
 }
 
@@ -97,19 +93,23 @@ export const parquet: TraceFormat = {
       Promise.reject(readFault(error, path, 'a Parquet file')),
     );
     try {
-      const buffer = fileBuffer(file, (await file.stat()).size);
-      const metadata = await parquetMetadataAsync(buffer).catch((error: unknown) =>
-        Promise.reject(damaged(path, undefined, error)),
+      const bytes = (await file.stat()).size;
+      const metadata = await parquetMetadataAsync(fileBuffer(file, bytes));
+      const elements = topLevel(metadata);
+      const mapping = mapColumns(
+        elements.map(({ name }) => name),
+        set,
+        path,
       );
-      const names = topLevelNames(metadata);
-      const mapping = mapColumns(names, set, path);
       let done = 0;
       const counted = async function* () {
         try {
-          for await (const batch of parse(buffer, path, metadata, names, mapping)) {
+          for await (const batch of parse({ file, path, bytes, metadata, elements }, mapping)) {
             yield batch;
             done += batch.rows;
           }
+        } catch (error) {
+          throw damaged(path, undefined, error);
         } finally {
           await file.close();
         }
@@ -117,22 +117,22 @@ export const parquet: TraceFormat = {
       return {
         columns: columnsOf(mapping),
         batches: counted(),
-        taken: () => Math.floor((done / Math.max(1, Number(metadata.num_rows))) * buffer.byteLength),
+        taken: () => Math.floor((done / Math.max(1, Number(metadata.num_rows))) * bytes),
         metadata: () => ({ source: { tool: 'parquet', command: null, input: [] }, notes: passedOver(mapping) }),
       };
     } catch (error) {
       await file.close();
-      throw error;
+      throw damaged(path, undefined, error);
     }
   },
 };
 
-/** Names of the columns beside the root; those inside of others are left out. */
-function topLevelNames({ schema }: FileMetaData): string[] {
-  const names: string[] = [];
+/** The columns beside the root; those inside of others are left out. */
+function topLevel({ schema }: FileMetaData): SchemaElement[] {
+  const elements: SchemaElement[] = [];
   for (let i = 1; i < schema.length;) {
-    names.push(schema[i].name);
+    elements.push({ ...schema[i], name: schema[i].name ?? '' });
     for (let open = 1; open > 0 && i < schema.length; i++) open += (schema[i].num_children ?? 0) - 1;
   }
-  return names;
+  return elements;
 }
