@@ -3,7 +3,7 @@
 
 import { readSync } from 'node:fs';
 import { type FileHandle } from 'node:fs/promises';
-import { Message, type Schema } from 'apache-arrow';
+import { Message, type Field, type Schema } from 'apache-arrow';
 import { Footer } from 'apache-arrow/ipc/metadata/file';
 import { InputError } from './errors.js';
 import { isFooter, isMessage } from './flatbuffer.js';
@@ -72,7 +72,7 @@ function readFooter(file: FileHandle, path: string, size: number): Index {
   if (length <= 0 || length > size - TAIL_BYTES) throw broken(`a footer of ${length} bytes in a file of ${size}`);
   const bytes = readAt(file, size - TAIL_BYTES - length, length);
   const footer = isFooter(bytes) ? decoded(bytes, Footer.decode) : undefined;
-  if (!footer) throw broken('a footer that cannot be read');
+  if (!footer || !isSound(footer.schema)) throw broken('a footer that cannot be read');
 
   const batchOf = ({ offset, metaDataLength: headerBytes, bodyLength: bodyBytes }: FileBlock, at: string) => {
     if (offset + headerBytes + bodyBytes > size) throw broken(`${at} ending after the ${size} bytes of the file`);
@@ -119,7 +119,7 @@ function readStream(file: FileHandle, path: string, size: number): Index {
     }
     offset += headerBytes + bodyBytes;
   }
-  if (!schema) throw broken('no schema');
+  if (!schema || !isSound(schema)) throw broken('no schema');
   return { schema, blocks, dictionaries };
 }
 
@@ -175,7 +175,15 @@ export function schemaAtStart(head: Uint8Array): Schema | undefined {
   const end = start + 8 + view.getUint32(start + 4, true);
   if (view.getUint32(start, true) !== CONTINUATION || end > head.length) return undefined;
   const { message, header } = messageOf(head.subarray(start, end)) ?? {};
-  return message?.isSchema() ? (header as unknown as Schema) : undefined;
+  const schema = message?.isSchema() ? (header as unknown as Schema) : undefined;
+  return schema && isSound(schema) ? schema : undefined;
+}
+
+/** Whether every field has a name, and the fields that its type needs inside. */
+function isSound({ fields }: Schema): boolean {
+  const isField = (field: Field | null | undefined): boolean =>
+    typeof field?.name === 'string' && (field.type?.children ?? []).every(isField);
+  return fields.every(isField);
 }
 
 /** A place in the footer. */

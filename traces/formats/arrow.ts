@@ -190,7 +190,7 @@ async function* parse(
     const places = placesOf(schema, source);
     const wanted = mapping.columns.map(({ index }) => places[index]);
     const known = await readDictionaries(file, source, dictionaries, wanted);
-    const names = schema.fields.map(({ name }) => name ?? '');
+    const names = schema.fields.map(({ name }) => name);
     const rows = new ColumnRows(mapping, names, BATCH_ROWS);
     const columns = columnsOf(mapping);
     let first = 0;
@@ -217,7 +217,7 @@ export const arrow: TraceFormat = {
   options: NAMED_OPTIONS,
   detect(head) {
     const schema = schemaAtStart(head);
-    return schema ? areNamed(schema.fields.map(({ name }) => name ?? '')) : isArrowFile(head);
+    return schema ? areNamed(schema.fields.map(({ name }) => name)) : isArrowFile(head);
   },
   async parse(input, { set }) {
     const path = input.seekable('its record batches are found from its end');
@@ -226,7 +226,7 @@ export const arrow: TraceFormat = {
     );
     try {
       const index = readIndex(file, path, (await file.stat()).size);
-      const names = index.schema.fields.map(({ name }) => name ?? '');
+      const names = index.schema.fields.map(({ name }) => name);
       const mapping = mapColumns(names, set, path);
       const total = index.blocks.reduce((sum, { rows }) => sum + rows, 0);
       let done = 0;
