@@ -3,9 +3,8 @@
 // programs where they are installed (a second core, several times as fast), else in JavaScript and WebAssembly.
 
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { accessSync, constants, createReadStream } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, delimiter, join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -13,9 +12,11 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { Decompress as UnpackZstd } from 'fzstd';
 import xz from 'xz-decompress';
+import { digestOf } from './digest.js';
 import { InputError } from './errors.js';
 import { readFault } from './files.js';
 import { type TraceMetadata } from './metadata.js';
+import { readAhead } from './readAhead.js';
 import { compressionOf, type Compression } from './sniff.js';
 
 const READ_BYTES = 1 << 20;
@@ -47,10 +48,10 @@ export async function openInput(path: string): Promise<Input> {
   const info =
     path === '-' ? null : await stat(path).catch((e) => Promise.reject(readFault(e, path, 'a trace to convert')));
   if (info?.isDirectory()) throw readFault({ code: 'EISDIR' }, path, 'a trace to convert');
-  const hash = createHash('sha256');
+  const hash = digestOf(path, info?.isFile() ? info.size : null);
   let bytes = 0;
   const raw = async function* (): AsyncGenerator<Uint8Array> {
-    const stream = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: READ_BYTES });
+    const stream = path === '-' ? process.stdin : readAhead(path);
     try {
       for await (const chunk of stream as AsyncIterable<Uint8Array>) {
         hash.update(chunk);
@@ -84,11 +85,12 @@ export async function openInput(path: string): Promise<Input> {
     },
     digest: async () => {
       while (!(await source.next()).done);
-      return { name: path === '-' ? '-' : basename(path), bytes, sha256: hash.copy().digest('hex') };
+      return { name: path === '-' ? '-' : basename(path), bytes, sha256: await hash.hex() };
     },
     close: async () => {
       await unpacking?.return(undefined);
       await source.return(undefined);
+      hash.close();
     },
   };
 }
