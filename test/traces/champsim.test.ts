@@ -1,14 +1,15 @@
 // ChampSim: records to rows and back. Layout in the head of traces/formats/champsim.ts.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type ColumnName } from '../../traces/batch.js';
 import { convert } from '../../traces/convert.js';
+import { openInput } from '../../traces/input.js';
 import { metadataWith } from '../../traces/metadata.js';
 import { writeTrace } from '../../traces/writer.js';
 import { converter, fixture } from './converted.js';
-import { batchOf, eachOf, scratch, type Row } from './support.js';
+import { batchOf, CAPTURES, eachOf, scratch, type Row } from './support.js';
 
 const path = scratch();
 const { ofFile, ofText } = converter(path);
@@ -120,6 +121,17 @@ describe('a trace as ChampSim records', () => {
     expect(bytes.subarray(0, 6400 - 64).equals(original.subarray(0, 6400 - 64))).toBe(true);
     expect(bytes.subarray(-56, -48).equals(Buffer.alloc(8))).toBe(true);
     expect(warnings).toEqual([]);
+  });
+
+  const shared = `${CAPTURES}formats/gzip-200k.champsimtrace.xz`;
+  it.skipIf(!existsSync(shared))('of 200,000 instructions are the same bytes too', async () => {
+    const original: Uint8Array[] = [];
+    const input = await openInput(shared);
+    for await (const chunk of input.chunks) original.push(Uint8Array.from(chunk));
+    await convert([shared], path('shared.arrow'));
+    const { bytes } = await exported(path('shared.arrow'));
+    expect(bytes.length).toBe(200_000 * 64);
+    expect(bytes.subarray(0, -64).equals(Buffer.concat(original).subarray(0, -64))).toBe(true);
   });
 
   it('come back as the rows they were, where a record can hold them', async () => {
