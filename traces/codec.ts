@@ -33,7 +33,15 @@ export function unpack(type: CompressionType, packed: Uint8Array, length: number
   return bytes.subarray(0, length);
 }
 
+/** Bytes that one packed byte can stand for: LZ4's longest match lengths, zstd's blocks of one repeated byte. */
+const MAX_RATIO: Readonly<Record<number, number>> = {
+  [CompressionType.LZ4_FRAME]: 255,
+  [CompressionType.ZSTD]: 1 << 16,
+};
+
 function unpackFrame(type: CompressionType, frame: Uint8Array, room: number): Uint8Array {
+  if (room - PADDING > frame.length * MAX_RATIO[type])
+    throw new RangeError(`${frame.length} bytes for ${room - PADDING}`);
   const bytes = new Uint8Array(room);
   if (type === CompressionType.ZSTD) return unpackZstd(frame, bytes);
   checkLz4Blocks(frame);

@@ -2,28 +2,36 @@
 
 import { InputError, UsageError } from './errors.js';
 import { type TraceFormat } from './format.js';
+import { arrow } from './formats/arrow.js';
+import { champsim } from './formats/champsim.js';
+import { csv } from './formats/csv.js';
+import { din } from './formats/din.js';
 import { drmemtrace } from './formats/drmemtrace.js';
+import { emt } from './formats/emt.js';
+import { execlog } from './formats/execlog.js';
+import { gem5 } from './formats/gem5.js';
 import { lackey } from './formats/lackey.js';
+import { memtrace } from './formats/memtrace.js';
+import { ndjson } from './formats/ndjson.js';
+import { parquet } from './formats/parquet.js';
 import { perfData } from './formats/perfData.js';
 import { perfDump } from './formats/perfDump.js';
 import { perfMem } from './formats/perfMem.js';
 import { perfScript } from './formats/perfScript.js';
+import { pinatrace } from './formats/pinatrace.js';
+import { prospero } from './formats/prospero.js';
+import { ramulator } from './formats/ramulator.js';
 import { raw24 } from './formats/raw24.js';
 import { spe } from './formats/spe.js';
 import { trace } from './formats/trace.js';
 import { type Input } from './input.js';
-import { describe, isArrowFile } from './sniff.js';
+import { describe } from './sniff.js';
 
-/** In the order in which they are tried. */
+/** In the order in which they are tried: by their first bytes, by the form of their records, by that of their lines. */
 export const FORMATS: readonly TraceFormat[] = [
-  trace,
-  perfData,
-  drmemtrace,
-  lackey,
-  raw24,
-  perfMem,
-  perfDump,
-  perfScript,
+  ...[trace, arrow, parquet, gem5, perfData, drmemtrace],
+  ...[raw24, emt, champsim],
+  ...[lackey, execlog, pinatrace, memtrace, perfMem, perfDump, perfScript, prospero, din, ramulator, ndjson, csv],
   spe,
 ];
 
@@ -42,8 +50,6 @@ export function detectFormat(input: Input): TraceFormat {
     source: input.path,
     expected: `one of the formats ${FORMATS.map((f) => f.name).join(', ')}`,
     found: describe(input.head),
-    advice: isArrowFile(input.head)
-      ? 'its columns have to be named'
-      : '--from names the format if the file is in one of them all the same',
+    advice: '--from names the format if the file is in one of them all the same',
   });
 }

@@ -1,17 +1,16 @@
 // An input file (or standard input as "-") as a stream of plain bytes: unpacked by its first bytes, whatever its name,
 // while the bytes as they came are counted and hashed for the trace's provenance.
 
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { digestOf } from './digest.js';
 import { InputError } from './errors.js';
 import { readFault } from './files.js';
 import { type TraceMetadata } from './metadata.js';
+import { readAhead } from './readAhead.js';
 import { compressionOf } from './sniff.js';
 import { UNPACKERS } from './unpack/index.js';
 
-const READ_BYTES = 1 << 20;
 /** How much of the unpacked start a format may look at. */
 const HEAD_BYTES = 64 << 10;
 
@@ -41,10 +40,10 @@ export async function openInput(path: string): Promise<Input> {
   const info =
     path === '-' ? null : await stat(path).catch((e) => Promise.reject(readFault(e, path, 'a trace to convert')));
   if (info?.isDirectory()) throw readFault({ code: 'EISDIR' }, path, 'a trace to convert');
-  const hash = createHash('sha256');
+  const hash = digestOf(path, info?.isFile() ? info.size : null);
   let bytes = 0;
   const raw = async function* (): AsyncGenerator<Uint8Array> {
-    const stream = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: READ_BYTES });
+    const stream = path === '-' ? process.stdin : readAhead(path);
     try {
       for await (const chunk of stream as AsyncIterable<Uint8Array>) {
         hash.update(chunk);
@@ -78,11 +77,12 @@ export async function openInput(path: string): Promise<Input> {
     },
     digest: async () => {
       while (!(await source.next()).done);
-      return { name: path === '-' ? '-' : basename(path), bytes, sha256: hash.copy().digest('hex') };
+      return { name: path === '-' ? '-' : basename(path), bytes, sha256: await hash.hex() };
     },
     close: async () => {
       await unpacking?.return(undefined);
       await source.return(undefined);
+      hash.close();
     },
   };
 }

@@ -3,17 +3,14 @@
 // and hands out typed arrays over them as they are (only compressed or misaligned buffers are copied).
 
 import { constants } from 'node:buffer';
-import { readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { Message, type Schema } from 'apache-arrow';
-import { Footer } from 'apache-arrow/ipc/metadata/file';
 import { type Batch, type ColumnName } from './batch.js';
 import { unpack } from './codec.js';
 import { InputError } from './errors.js';
 import { readFault } from './files.js';
+import { CONVERT_AGAIN, readIndex, type Block } from './ipc.js';
 import { METADATA_KEY, parseMetadata, type TraceMetadata } from './metadata.js';
 import { placeColumns, type ColumnPlace } from './schema.js';
-import { describe, isArrowFile } from './sniff.js';
 import { sliceBatch } from './writer.js';
 
 /** Rows [from, to), counted from 0, and their columns; everything by default. */
@@ -21,15 +18,6 @@ export interface RowRange {
   from?: number;
   to?: number;
   columns?: readonly ColumnName[];
-}
-
-/** A record batch in the file. */
-interface Block {
-  /** Where its body starts. */
-  body: number;
-  bodyBytes: number;
-  header: RecordBatchHeader;
-  rows: number;
 }
 
 /** A column's values in one batch: where they are in the file, how many bytes they take there, and unpacked. */
@@ -40,21 +28,10 @@ interface Region {
   unpackedBytes: number;
 }
 
-interface Index {
-  schema: Schema;
-  blocks: Block[];
-}
-
-const MAGIC_BYTES = 6;
-/** Length and magic at the end of an Arrow file. */
-const TAIL_BYTES = 4 + MAGIC_BYTES;
-/** A message starts with this and its length; files older than Arrow 0.15 have only the length. */
-const CONTINUATION = 0xffff_ffff;
 /** Reads in flight ahead of the batch that is being used. */
 const READ_AHEAD = 3;
 /** Columns closer together than this are read together: a read costs more than these bytes. */
 const GAP_BYTES = 64 * 1024;
-const CONVERT_AGAIN = 'the file is truncated or damaged; convert or copy it again';
 
 /** An open trace. */
 export class TraceReader {
@@ -156,98 +133,6 @@ class BufferRing {
     if (this.buffers[slot].byteLength < bytes) this.buffers[slot] = new ArrayBuffer(bytes);
     return new Uint8Array(this.buffers[slot], 0, bytes);
   }
-}
-
-/** The schema and the place and rows of every record batch. */
-function readIndex(file: FileHandle, path: string, size: number): Index {
-  const head = readAt(file, 0, Math.min(size, 4096));
-  if (isArrowFile(head)) return readFooter(file, path, size);
-  const start = new DataView(head.buffer, head.byteOffset, head.length);
-  if (head.length >= 8 && start.getUint32(0, true) === CONTINUATION) return readStream(file, path, size);
-  throw new InputError({
-    source: path,
-    expected: 'a trace (Arrow IPC file)',
-    found: describe(head),
-    advice: head.length ? 'nodewalk convert makes a trace of it if it reads the format' : undefined,
-  });
-}
-
-/** The index at the end of an Arrow file: footer, its length, magic. */
-function readFooter(file: FileHandle, path: string, size: number): Index {
-  const broken = (found: string) =>
-    new InputError({ source: path, expected: 'a complete Arrow file', found, advice: CONVERT_AGAIN });
-  const tail = readAt(file, Math.max(0, size - TAIL_BYTES), Math.min(size, TAIL_BYTES));
-  if (size < MAGIC_BYTES + 2 + TAIL_BYTES || !isArrowFile(tail.subarray(4))) {
-    throw broken(`its start but no end after ${size} bytes`);
-  }
-  const length = new DataView(tail.buffer, tail.byteOffset, 4).getInt32(0, true);
-  if (length <= 0 || length > size - TAIL_BYTES) throw broken(`a footer of ${length} bytes in a file of ${size}`);
-  const footer = decoded(readAt(file, size - TAIL_BYTES - length, length), Footer.decode);
-  if (!footer) throw broken('a footer that cannot be read');
-
-  const blocks: Block[] = [];
-  for (const { offset, metaDataLength: headerBytes, bodyLength: bodyBytes } of footer.recordBatches()) {
-    const at = `record batch ${blocks.length}`;
-    if (offset + headerBytes + bodyBytes > size) throw broken(`${at} ending after the ${size} bytes of the file`);
-    const sane = offset >= 0 && headerBytes >= 8 && bodyBytes >= 0;
-    const { message, header } = (sane && messageOf(readAt(file, offset, headerBytes))) || {};
-    if (!message?.isRecordBatch()) throw broken(`something else at the place of ${at}`);
-    blocks.push(blockOf(header as RecordBatchHeader, offset + headerBytes, bodyBytes));
-  }
-  return { schema: footer.schema, blocks };
-}
-
-/** The index of an Arrow stream, made by going from message to message. */
-function readStream(file: FileHandle, path: string, size: number): Index {
-  const broken = (found: string) =>
-    new InputError({ source: path, expected: 'a complete Arrow stream', found, advice: CONVERT_AGAIN });
-  const blocks: Block[] = [];
-  let schema: Schema | undefined;
-  for (let offset = 0; offset + 8 <= size;) {
-    const prefix = readAt(file, offset, 8);
-    const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getUint32(4, true);
-    if (length === 0) break;
-    const headerBytes = 8 + length;
-    if (offset + headerBytes > size) throw broken(`a message ending after the ${size} bytes of the file`);
-    const { message, header } = messageOf(readAt(file, offset, headerBytes)) ?? {};
-    if (!message || message.bodyLength < 0) throw broken(`something that is no message at byte ${offset}`);
-    const bodyBytes = message.bodyLength;
-    if (offset + headerBytes + bodyBytes > size) throw broken(`a message ending after the ${size} bytes of the file`);
-    if (message.isSchema()) schema = header as Schema;
-    else if (message.isRecordBatch())
-      blocks.push(blockOf(header as RecordBatchHeader, offset + headerBytes, bodyBytes));
-    offset += headerBytes + bodyBytes;
-  }
-  if (!schema) throw broken('no schema');
-  return { schema, blocks };
-}
-
-/** A message and its header, from the bytes that start with its continuation mark and length. */
-function messageOf(bytes: Uint8Array) {
-  return decoded(bytes, () => {
-    const mark = new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, true);
-    const message = Message.decode(bytes.subarray(mark === CONTINUATION ? 8 : 4));
-    return { message, header: message.header() };
-  });
-}
-
-/** apache-arrow's decoders throw whatever their flatbuffers run into when the bytes are not theirs. */
-function decoded<T>(bytes: Uint8Array, decode: (bytes: Uint8Array) => T): T | undefined {
-  try {
-    return decode(bytes);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Reads a few bytes at once: going through thousands of small headers, waiting for each would take far longer. */
-function readAt(file: FileHandle, position: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  return bytes.subarray(0, readSync(file.fd, bytes, 0, length, position));
-}
-
-function blockOf(header: RecordBatchHeader, body: number, bodyBytes: number): Block {
-  return { header, body, bodyBytes, rows: header.length };
 }
 
 /** Reads the columns of one record batch into memory of the ring. */
@@ -357,5 +242,3 @@ function columnFault(
 ) {
   return new InputError({ source: path, at: `record batch ${index}: column "${name}"`, expected, found, advice });
 }
-
-type RecordBatchHeader = Extract<ReturnType<Message['header']>, { compression: unknown }>;

@@ -129,8 +129,16 @@ export function placeColumns(schema: Schema, source: string): ColumnPlace[] {
   return places;
 }
 
+/** Whether a file with this schema is a trace as it stands. */
+export function isTrace(schema: Schema): boolean {
+  return COLUMNS.every(({ name, type, required }) => {
+    const field = schema.fields.find((f) => f.name === name);
+    return field ? field.type.toString() === type.toString() : !required;
+  });
+}
+
 /** Field nodes and buffers that a column of this type takes in a record batch (Arrow columnar format, "Buffer listing"). */
-function extentOf(type: DataType, source: string, name: string): { nodes: number; buffers: number } {
+export function extentOf(type: DataType, source: string, name: string): { nodes: number; buffers: number } {
   const extent = { nodes: 1, buffers: 0 };
   if (DataType.isDictionary(type)) extent.buffers = 2;
   else if (DataType.isNull(type)) extent.buffers = 0;

@@ -21,13 +21,16 @@ import { writeImage } from '../tables/write.js';
 const FORMAT_WIDTH = Math.max(...FORMATS.map((f) => f.name.length));
 const MACHINE_NAMES = Object.keys(MACHINES).join(', ');
 
-/** The options of formats, for --set. */
+/** The options of formats, for --set; those that several formats have stand once. */
 function optionLines(formats: readonly { name: string; options?: Readonly<Record<string, string>> }[]): string {
-  return formats
-    .flatMap(({ name, options = {} }) =>
-      Object.entries(options).map(([key, text]) => `  ${name} --set ${key}: ${text}\n`),
-    )
-    .join('');
+  const owners = new Map<string, string[]>();
+  for (const { name, options = {} } of formats) {
+    for (const [key, text] of Object.entries(options)) {
+      const line = `--set ${key}: ${text}`;
+      owners.set(line, [...(owners.get(line) ?? []), name]);
+    }
+  }
+  return [...owners].map(([line, names]) => `  ${names.join(', ')} ${line}\n`).join('');
 }
 
 const EXAMPLES = `
@@ -50,6 +53,7 @@ A page-table dump (ptdump, dmt) becomes a table image when the output ends in "/
 machine's host may follow that of its guest.
 
 Inputs may be packed with gzip, zstd, xz, bzip2, LZ4 or snappy; "-" is standard input. Several inputs of one format become one trace.
+Intel PT records no addresses of data: it is not read.
 
 --meta names a JSON or YAML file with keys of the trace's metadata (docs/formats.md), or a known machine:
   ${MACHINE_NAMES}
@@ -82,7 +86,7 @@ export function register(program: Command): void {
     .description('make a trace of a capture in another format')
     .argument('<inputs...>', 'files in one format, or - for standard input')
     .requiredOption('-o, --output <file>', 'the trace to write')
-    .option('--from <format>', `read the inputs as ${FORMATS.map((f) => f.name).join(' or ')} (default: by content)`)
+    .option('--from <format>', 'the format of the inputs: see below (default: by content)')
     .option('--to <format>', 'write another format than a trace: see below')
     .option('--set <key=value>', 'an option of the format that is read or written; repeat it for more', parseSet, {})
     .option('--map <mapping>', 'give accesses the physical addresses of a mapping: see below')

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { FORMATS } from '../../traces/detect.js';
+import { EXPORTERS } from '../../traces/export/index.js';
 import { EVENTS } from '../../traces/events.js';
 import { metadataWith } from '../../traces/metadata.js';
 import { MACHINES } from '../../traces/machines.js';
@@ -33,6 +34,7 @@ describe('docs/formats.md', () => {
 
   it('has every format, every known machine and every key of the metadata', () => {
     for (const { name } of FORMATS) expect(text).toContain(`\`${name}\``);
+    for (const { name } of EXPORTERS) expect(rows.map((cells) => cells[0])).toContain(`\`${name}\``);
     for (const name of Object.keys(MACHINES)) expect(text).toContain(`\`${name}\``);
     for (const key of Object.keys(metadataWith())) expect(rows.map((cells) => cells[0])).toContain(`\`${key}\``);
   });

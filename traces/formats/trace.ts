@@ -3,11 +3,13 @@
 import { basename } from 'node:path';
 import { noRows } from '../counts.js';
 import { type TraceFormat } from '../format.js';
+import { schemaAtStart } from '../ipc.js';
 import { metadataWith } from '../metadata.js';
 import { TraceReader } from '../reader.js';
+import { isTrace } from '../schema.js';
 import { isArrowFile } from '../sniff.js';
 
-/** The required columns, as they stand in the schema message at the start of the file. */
+/** The required columns; where the schema is not at the start of the file, their names are in some header there. */
 const REQUIRED = ['cpu', 'kind', 'va'];
 
 export const trace: TraceFormat = {
@@ -15,6 +17,8 @@ export const trace: TraceFormat = {
   description: "nodewalk's own trace (Arrow IPC file)",
   addresses: 'as in the trace',
   detect(head) {
+    const schema = schemaAtStart(head);
+    if (schema) return isTrace(schema);
     if (!isArrowFile(head)) return false;
     const text = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, 8192)).toString('latin1');
     return REQUIRED.every((name) => text.includes(name));

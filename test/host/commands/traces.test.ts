@@ -45,7 +45,7 @@ describe('convert', () => {
 
   it.each([
     [['--compress', 'zip'], /--compress: unknown method "zip"/],
-    [['--from', 'nothing'], /unknown format "nothing"; known are .*lackey, raw24/],
+    [['--from', 'nothing'], /unknown format "nothing"; known are .*raw24.*lackey/],
     [['--meta', 'nowhere.yaml'], /--meta nowhere.yaml: cannot be read/],
   ])('refuses %j as wrong use', async (args, message) => {
     const error = await run('convert', input, '-o', trace, ...args).catch((e: unknown) => e);
