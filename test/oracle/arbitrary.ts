@@ -105,7 +105,10 @@ function pagesOf(format: Format, canonical: boolean, isArm: boolean): fc.Arbitra
       .tuple(...part.map(({ shift, indexBits }) => index(indexBits).map((i) => i << shift)))
       .map((bits) => bits.reduce((a, b) => a | b, 0n));
   const extend = (va: bigint, high: boolean) => {
-    if (isArm) return high ? va | ((((1n << 64n) - 1n) >> vaBits) << vaBits) : va;
+    if (isArm && high) return va | ((((1n << 64n) - 1n) >> vaBits) << vaBits);
+    // An access that is split at the end of the low half would go on beyond the tables, where captured pages have no meaning.
+    const last = ((1n << vaBits) - 1n) >> baseShift;
+    if (isArm) return canonical && va >> baseShift === last ? va - (1n << baseShift) : va;
     return BigInt.asUintN(64, BigInt.asIntN(Number(vaBits), va));
   };
   const tag = canonical
