@@ -238,6 +238,14 @@ describe('rows at the edges', () => {
     expect(machine.violations()).toEqual({});
   });
 
+  it('a range ends with the addresses of the guest, however long it is', () => {
+    const machine = mapped(PAGE, PAGE, { costs: { WalkStep: 1 } });
+    const [whole, more] = [40, 62].map(
+      (bits) => machine.counted(['CyclesMaintenance'], () => range(machine, 'Split', 0, 2 ** bits)).CyclesMaintenance,
+    );
+    expect(more).toBe(whole);
+  });
+
   it('a guest that is made where one has the number takes its place', () => {
     const machine = mapped(PAGE, PAGE);
     machine.create();
