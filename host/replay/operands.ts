@@ -38,6 +38,11 @@ const hypPages: Limit = {
   expected: `at most ${MOST_HYP_PAGES} pages`,
   takes: (value) => value <= MOST_HYP_PAGES,
 };
+const initPa: Limit = {
+  operand: 1,
+  expected: 'a physical address below 2^48',
+  takes: (value) => value < 1n << 48n,
+};
 const ipaBits: Limit = {
   operand: 1,
   expected: `${LEAST_IPA_BITS} to ${MOST_IPA_BITS} address bits, or 0 for the default`,
@@ -58,6 +63,7 @@ const BY_NAME: Record<string, readonly Limit[]> = {
   s2_wp: [bytes, vm(2)],
   s2_age: [bytes, vm(2)],
   s2_split: [bytes, vm(2)],
+  hyp_init: [initPa],
   hyp_map: [hypPages],
   hyp_unmap: [hypPages],
 };

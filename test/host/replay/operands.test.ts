@@ -26,6 +26,7 @@ it.each<[string, bigint[], string]>([
     's2_fault with at least one byte, and no more than up to the end of 64 bits, found 0',
   ],
   ['s2_unmap', [(1n << 64n) - 4096n, 4097n, 1n], 's2_unmap with at least one byte, and no more than up to the end'],
+  ['hyp_init', [0n, 1n << 48n], 'hyp_init with a physical address below 2^48, found 281474976710656'],
   ['hyp_map', [0n, 0n, (1n << 24n) + 1n], 'hyp_map with at most 16777216 pages, found 16777217'],
 ])('%s %s', (name, operands, message) => {
   expect(() => check(name, ...operands)).toThrow(InputError);
