@@ -31,6 +31,8 @@ export function fetch(lane: Lane, cpu: HypCpu, va: u64): bool {
 /** Writes TTBR0_EL2. */
 export function writeRoot(lane: Lane, cpu: HypCpu, table: HypTable): void {
   rootWrites(lane, cpu.number, 1, false);
+  // With the MMU on the adversary has what the old table maps up to the last moment.
+  if (cpu.mmu) speculate(lane, cpu);
   const before = cpu.mmu ? translateIn(lane, cpu.table!, cpu.pc) : NOWHERE;
   cpu.table = table;
   if (cpu.mmu && (before == NOWHERE || translateIn(lane, table, cpu.pc) != before)) {

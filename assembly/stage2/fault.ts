@@ -18,7 +18,7 @@ import { SHIFT_AT } from '../paging/stage';
 import { ADD, Stat } from '../stats';
 import { HAS_FAULT, HAS_OPTION, KERNEL, violated } from '../systems/kernel';
 import { BLOCK, COST } from '../tlb/maintenance';
-import { largestHeight, primaryAddress } from './guest';
+import { largestHeight, lastAddress, primaryAddress } from './guest';
 import { acquire, pass, release } from './lock';
 import { deferFree, interruptAll, interruptsOn } from './rcu';
 import {
@@ -96,9 +96,9 @@ export function faultStep(sim: Sim, w: Walker): void {
     case Step.Done:
       return done(sim, w);
     case Step.Again:
-      ADD(BLOCK(sim.lane, w.cpu), Stat.FaultRetry, 1);
-      w.step = Step.Exit;
-      return;
+      // kvm_pgtable_stage2_map has its DSB ISHST all the same.
+      if (w.action == Action.Map) ADD(BLOCK(sim.lane, w.cpu), Stat.MaintenanceBarrier, 1);
+      return retry(sim, w);
     case Step.Exit:
       return exitSection(sim, w);
     case Step.Interrupt:
@@ -120,8 +120,22 @@ export function faultStep(sim: Sim, w: Walker): void {
   }
 }
 
+/** -EAGAIN: the vCPU goes back to its access. */
+function retry(sim: Sim, w: Walker): void {
+  ADD(BLOCK(sim.lane, w.cpu), Stat.FaultRetry, 1);
+  w.step = Step.Exit;
+}
+
 /** The guest makes its access: what the TLB has decides, else a walk. */
 function access(sim: Sim, w: Walker): void {
+  if (w.ipa > lastAddress(w.guest)) {
+    // The guest is told of it; no table changes.
+    ADD(BLOCK(sim.lane, w.cpu), Stat.MaintenanceTrap, 1);
+    ADD(BLOCK(sim.lane, w.cpu), Stat.FaultTranslation, 1);
+    pass(sim, w, COST(sim.lane, Cost.FaultOutside), Stat.CyclesFault);
+    w.step = Step.Idle;
+    return;
+  }
   const known = lookup(w);
   if (!known) {
     enterTable(sim, w, w.guest.root, w.guest.stage.depth - 1);
@@ -141,7 +155,7 @@ function abort(w: Walker, faultClass: u32, height: u32): void {
 /** The next page of the row, or the end of it. */
 function nextPage(w: Walker): void {
   w.tries = 0;
-  w.ipa += (<u64>1) << w.operation!.shift;
+  w.ipa = ((w.ipa >> w.operation!.shift) + 1) << w.operation!.shift;
   w.step = w.ipa > w.operation!.last ? Step.Idle : Step.Access;
 }
 
@@ -178,7 +192,9 @@ function takeFault(sim: Sim, w: Walker): void {
   ADD(block, Stat.MaintenanceTrap, 1);
   ADD(block, Stat.FaultTranslation + w.faultClass, 1);
   if (w.faultClass == TRANSLATION && stateOf(sim, w.table).split) ADD(block, Stat.FaultRefault, 1);
-  while (w.spareCount < min(w.guest.stage.depth - 1, MOST_SPARES)) {
+  // handle_access_fault makes no table.
+  const needed: u32 = w.faultClass == ACCESS_FLAG ? 0 : w.guest.stage.depth - 1;
+  while (w.spareCount < min(needed, MOST_SPARES)) {
     store<u64>(w.spares + w.spareCount++ * 8, newTable(sim, w.cpu));
   }
   w.sequence = w.guest.invalidating ? 0 : w.guest.sequence;
@@ -211,7 +227,9 @@ function getPage(sim: Sim, w: Walker): void {
 function lockFor(sim: Sim, w: Walker): void {
   w.step = Step.Enter;
   if (w.action != Action.Map && HAS_OPTION(KERNEL(sim.lane), Option.FastFaults)) return;
-  acquire(sim, w, isExclusive(sim) ? Hold.Write : Hold.Read);
+  // 6.1 had the first step already: pages that a dirty log protects are relaxed by readers.
+  const isPage = w.action == Action.Relax && w.target == 0;
+  acquire(sim, w, isExclusive(sim) && !isPage ? Hold.Write : Hold.Read);
 }
 
 /** Under the lock: rcu_read_lock, or interrupts off; a notifier that ran since the frame was asked for sends the vCPU back. */
@@ -221,7 +239,8 @@ function enterSection(sim: Sim, w: Walker): void {
   enterTable(sim, w, w.guest.root, w.guest.stage.depth - 1);
   const isLate = w.guest.invalidating || w.guest.sequence != w.sequence;
   // user_mem_abort asks, which serves permissions too; handle_access_fault does not, nor can a walk without the lock.
-  w.step = isLate && w.action != Action.Young && w.hold != Hold.None ? Step.Again : Step.Walk;
+  if (isLate && w.action != Action.Young && w.hold != Hold.None) retry(sim, w);
+  else w.step = Step.Walk;
 }
 
 /** A step in the critical section takes of its time. */
@@ -264,7 +283,7 @@ function mapLeaf(w: Walker, isTable: bool): void {
   const leaf = leafDescriptor(stage, w.pa, w.height, false, false, false);
   w.fresh = protectedLeaf(stage, leaf, true, false);
   w.child = isTable ? addressOf(stage, w.old, w.height) : NO_TABLE;
-  const isThere = isValid(w.old) && !isTable && addressOf(stage, w.old, w.height) == w.pa;
+  const isThere = isValid(w.old) && !isTable && isYoung(w.old) && addressOf(stage, w.old, w.height) == w.pa;
   // Another vCPU has mapped it; what it may not do yet is the next fault's matter.
   w.step = isThere ? Step.Again : Step.Break;
 }
@@ -372,22 +391,22 @@ export function unlinkChild(sim: Sim, w: Walker, child: u64, height: u32): void 
   } else deferFree(sim, w, child, height);
 }
 
-/** The CAS, or with the exclusive lock the store, of E4 and E5. */
+/** The CAS, or in 6.1 the store, of E4 and E5. */
 function setLeaf(sim: Sim, w: Walker): void {
   stepInside(sim, w);
   const next = w.step == Step.Relax ? Step.RelaxFlush : Step.Done;
   w.step = next;
-  if (w.hold == Hold.Write) setEntry(sim, w, w.fresh);
+  if (isExclusive(sim)) setEntry(sim, w, w.fresh);
   else if (!swapEntry(sim, w, w.fresh) && next == Step.Done) w.step = Step.Again;
 }
 
 /** After relaxing, and where that failed: this CPU's entries (6.12), or all CPUs' (6.1). */
 function relaxFlush(sim: Sim, w: Walker): void {
-  w.step = Step.Done;
+  w.step = Step.Exit;
   if (injected(sim, Fault.SkipRelaxTlbi)) return;
   if (!isExclusive(sim)) return flushLocal(sim, w);
   const inside = ((<u64>1) << SHIFT_AT(w.guest.stage, w.height)) - 1;
-  flush(w, Flush.Ipa, w.ipa & ~inside, w.ipa | inside, Step.Done);
+  flush(w, Flush.Ipa, w.ipa & ~inside, w.ipa | inside, Step.Exit);
 }
 
 /** DSB ISHST. */

@@ -30,6 +30,8 @@ export function rangeStep(sim: Sim, w: Walker): void {
   switch (w.step) {
     case Step.RangeBegin:
       return begin(sim, w);
+    case Step.RangeEnter:
+      return enter(sim, w);
     case Step.RangeWalk:
       return visit(sim, w);
     case Step.RangeStore:
@@ -45,11 +47,15 @@ export function rangeStep(sim: Sim, w: Walker): void {
       return unlock(sim, w);
     case Step.RangeFlush:
       w.step = Step.RangeEnd;
-      if (w.hasWindow) flush(w, Flush.All, 0, u64.MAX_VALUE, Step.RangeEnd);
+      if (w.hasWindow) flushRange(w, isByRange(sim) ? Flush.Range : Flush.All, Step.RangeEnd);
       return;
     case Step.RangeEnd:
       return end(sim, w);
   }
+}
+
+function isByRange(sim: Sim): bool {
+  return HAS_OPTION(KERNEL(sim.lane), Option.TlbRange);
 }
 
 function unmaps(w: Walker): bool {
@@ -57,8 +63,16 @@ function unmaps(w: Walker): bool {
 }
 
 function begin(sim: Sim, w: Walker): void {
-  if (unmaps(w)) w.guest.invalidating++;
+  w.step = Step.RangeEnter;
   acquire(sim, w, Hold.Write);
+}
+
+/** Under the lock; a notifier begins, and will flush its range whatever it finds there. */
+function enter(sim: Sim, w: Walker): void {
+  if (unmaps(w)) {
+    w.guest.invalidating++;
+    if (isByRange(sim)) openWindow(w);
+  }
   toRoot(sim, w);
 }
 
@@ -92,10 +106,14 @@ function visit(sim: Sim, w: Walker): void {
   else w.step = Step.RangeStore;
 }
 
+function ages(w: Walker): bool {
+  return w.operation!.kind == <u32>Event.Stage2Age;
+}
+
 /** What the operation makes of the walker's leaf. */
 function changed(w: Walker): u64 {
   if (unmaps(w)) return 0;
-  if (w.operation!.kind == <u32>Event.Stage2Age) return oldLeaf(w.old);
+  if (ages(w)) return oldLeaf(w.old);
   const stage = w.guest.stage;
   return isWritable(stage, w.old) ? protectedLeaf(stage, w.old, false, false) : w.old;
 }
@@ -108,7 +126,7 @@ function change(sim: Sim, w: Walker): void {
   if (!unmaps(w)) return advance(sim, w);
   refer(sim, w, -1);
   w.step = Step.Prune;
-  if (!HAS_OPTION(KERNEL(sim.lane), Option.TlbRange)) flushEntry(w, Step.Prune);
+  if (!isByRange(sim)) flushEntry(w, Step.Prune);
 }
 
 /** What TLBs know behind the walker's entry goes. */
@@ -127,7 +145,7 @@ function prune(sim: Sim, w: Walker): void {
   refer(sim, w, -1);
   openWindow(w);
   // The range's own maintenance may be still to come.
-  w.keepsWindow = HAS_OPTION(KERNEL(sim.lane), Option.TlbRange);
+  w.keepsWindow = isByRange(sim);
   flushEntry(w, Step.PruneFree);
 }
 
@@ -162,11 +180,18 @@ function build(sim: Sim, w: Walker): void {
   w.step = Step.Break;
 }
 
-/** A notifier's range leaves the TLBs before it leaves the lock, what the others have changed after. */
+/** What a notifier changed leaves the TLBs before it leaves the lock (kvm_unmap_gfn_range; clear_flush_young), what a dirty log protects after. */
 function unlock(sim: Sim, w: Walker): void {
-  if (unmaps(w) && w.hasWindow) return flush(w, Flush.Range, w.operation!.from, w.operation!.last, Step.RangeUnlock);
+  if (w.hasWindow && unmaps(w)) return flushRange(w, Flush.Range, Step.RangeUnlock);
+  if (w.hasWindow && ages(w)) return flushRange(w, Flush.All, Step.RangeUnlock);
+  // kvm_pgtable_stage2_split ends with a DSB ISHST.
+  if (w.splits) ADD(BLOCK(sim.lane, w.cpu), Stat.MaintenanceBarrier, 1);
   release(sim, w);
   w.step = Step.RangeFlush;
+}
+
+function flushRange(w: Walker, kind: Flush, then: Step): void {
+  flush(w, kind, w.operation!.from, w.operation!.last, then);
 }
 
 function end(sim: Sim, w: Walker): void {

@@ -33,6 +33,7 @@ export enum Step {
   FreeAnswered,
   // Operations on ranges
   RangeBegin,
+  RangeEnter,
   RangeWalk,
   RangeStore,
   Prune,
@@ -89,10 +90,12 @@ export class Guest {
   /** mmu_invalidate_seq, and notifiers that have begun. */
   sequence: u64;
   invalidating: u32;
-  /** How often the kernel moved pages: words by page (context MOVED_PAGE), by 2M (MOVED_REGION), and 2M with pages moved alone (MIXED_REGION). */
+  /** How often the kernel moved pages, by the sizes of leaves (guest.ts). */
   moves: PageMap;
   /** The CPUs that have run it (domain.ts). */
   ran: usize;
+  /** u64[cpus]: of its vCPUs the one that was loaded last on the CPU, plus one; 0: none was. */
+  lastVcpu: usize;
   /** Maintenance windows that are open. */
   windows: u32;
 }
@@ -141,7 +144,6 @@ export class Walker {
   /** The operation in work; null: none. */
   operation: Operation | null;
   guest: Guest;
-  vcpu: u64;
   step: Step;
   ipa: u64;
   // The fault

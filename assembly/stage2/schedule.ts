@@ -8,7 +8,7 @@ import { Event } from '../systems/events';
 import { KERNEL, violated } from '../systems/kernel';
 import { BLOCK, COST } from '../tlb/maintenance';
 import { faultStep } from './fault';
-import { createGuest, destroyGuest, guestOf, loadVcpu } from './guest';
+import { createGuest, destroyGuest, guestOf, lastAddress, loadVcpu, mostHeight } from './guest';
 import { checkQuiet } from './invariants';
 import { pass } from './lock';
 import { nextRandom } from './random';
@@ -104,9 +104,9 @@ export function stage2Event(
   return kind > <u32>Event.VcpuLoad && kind <= <u32>Event.VmExit;
 }
 
-/** log2 of the largest leaf of no more than these bytes: a page, a block of 2M or of 1G (in the granule's own sizes). */
+/** log2 of the largest leaf of no more than these bytes: a page, a block of 2M, with 4K pages one of 1G (else in the granule's own size). */
 function leafShift(guest: Guest, bytes: u64): u32 {
-  let height = min<u32>(guest.stage.depth - 1, 2);
+  let height = min<u32>(guest.stage.depth - 1, mostHeight(guest.stage));
   while (height > 0 && (<u64>1) << SHIFT_AT(guest.stage, height) > bytes) height--;
   return SHIFT_AT(guest.stage, height);
 }
@@ -120,7 +120,7 @@ function enqueue(sim: Sim, record: u64, cpu: u32, kind: u32, guest: Guest, from:
   operation.kind = kind;
   operation.guest = guest;
   operation.from = from;
-  operation.last = from + max<u64>(bytes, 1) - 1;
+  operation.last = from + max<u64>(min(bytes, u64.MAX_VALUE - from), 1) - 1;
   const w = WALKER(sim, cpu);
   if (w.last) w.last!.next = operation;
   else w.first = operation;
@@ -213,7 +213,6 @@ function run(sim: Sim, w: Walker): void {
 
 function begin(sim: Sim, w: Walker): void {
   const operation = w.first!;
-  const stage = operation.guest.stage;
   w.first = operation.next;
   if (!w.first) w.last = null;
   w.operation = operation;
@@ -224,14 +223,12 @@ function begin(sim: Sim, w: Walker): void {
   const isFault = operation.kind == <u32>Event.Stage2Fault;
   w.step = isFault ? Step.Access : Step.RangeBegin;
   if (isFault || operation.kind == <u32>Event.VcpuLoad) ranOn(w.guest, w.cpu);
-  const isOutside = operation.last >> (SHIFT_AT(stage, stage.depth - 1) + stage.rootBits) != 0;
   if (operation.kind == <u32>Event.VcpuLoad) loadVcpu(sim, w, operation);
-  else if (!isOutside) return;
-  else {
-    // What is beyond the guest's addresses the guest is told of; no table changes.
-    ADD(BLOCK(sim.lane, w.cpu), Stat.MaintenanceTrap, 1);
-    ADD(BLOCK(sim.lane, w.cpu), Stat.FaultTranslation, 1);
-    pass(sim, w, COST(sim.lane, Cost.FaultOutside), Stat.CyclesFault);
+  else if (isFault) return;
+  // No table has anything beyond the guest's addresses.
+  else if (operation.from <= lastAddress(w.guest)) {
+    operation.last = min(operation.last, lastAddress(w.guest));
+    return;
   }
   w.step = Step.Idle;
 }

@@ -100,7 +100,8 @@ export function issue(sim: Sim, w: Walker): void {
   w.step = Step.TlbiComplete;
 }
 
-function barriers(sim: Sim, w: Walker, n: u64): void {
+/** DSB and ISB, so many. */
+export function barriers(sim: Sim, w: Walker, n: u64): void {
   ADD(BLOCK(sim.lane, w.cpu), Stat.MaintenanceBarrier, n);
   pass(sim, w, n * COST(sim.lane, Cost.Dsb), Stat.CyclesMaintenance);
 }

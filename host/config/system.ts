@@ -143,7 +143,10 @@ const ofStage2Faults = {
     true,
     'stage2-faults: hardware sets the access flag (VTCR_EL2.HA), so there are no access-flag faults',
   ),
-  s2TlbRange: flag(true, 'stage2-faults: TLBI by range (FEAT_TLBIRANGE) for tables and for what a notifier unmaps'),
+  s2TlbRange: flag(
+    true,
+    'stage2-faults: TLBI by range (FEAT_TLBIRANGE) for tables, for what a notifier unmaps and what a dirty log protects',
+  ),
   rcuGraceUs: us(20_000, 'the least time from unlinking a table to freeing it; 10 to 30 ms'),
   s2ExclusiveFaultUs: us(0.78, `a fault with s2Lock exclusive; ${FIT}`),
   s2ExclusiveLockUs: us(0.56, `the part of it under the lock; ${FIT}`),

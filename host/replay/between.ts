@@ -5,6 +5,7 @@ import { type Batch } from '../../traces/batch.js';
 import { FIRST_SYSTEM_EVENT, OPERANDS } from '../../traces/events.js';
 import { type Core } from '../core/instance.js';
 import { type CapturedTables } from '../tables/captured.js';
+import { type OperandLimits } from './operands.js';
 
 /** Rows of the trace in memory. */
 export interface Rows {
@@ -29,7 +30,10 @@ const MOST_OPERANDS = 5;
 export class Events {
   private pending: Pending | null = null;
 
-  constructor(private readonly core: Core) {
+  constructor(
+    private readonly core: Core,
+    private readonly limits: OperandLimits,
+  ) {
     core.stopAtEvents();
   }
 
@@ -52,7 +56,9 @@ export class Events {
     if (!this.pending) return;
     const { record, cpu, kind, operands } = this.pending;
     this.pending = null;
-    const [va, arg, a, b, c] = Array.from({ length: MOST_OPERANDS }, (_, i) => operands[i] ?? 0n);
+    const all = Array.from({ length: MOST_OPERANDS }, (_, i) => operands[i] ?? 0n);
+    this.limits.check(record, kind, all);
+    const [va, arg, a, b, c] = all;
     // Sizes of images and the like fill more rows; the core has them from the regions of the trace.
     this.core.runEvent(BigInt(record), cpu, kind, va, arg, a, b, c);
   }

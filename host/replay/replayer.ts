@@ -13,6 +13,7 @@ import { type Counters, difference, total } from './counters.js';
 import { type IntervalCounters, Intervals } from './intervals.js';
 import { Events, recordsIn, type Rows, TableChanges } from './between.js';
 import { isEventful } from './kernel.js';
+import { OperandLimits } from './operands.js';
 import { addLane } from './machine.js';
 import { isProfiled, type SpeBytes, takeStreams } from './spe.js';
 import { type CapturedTables } from '../tables/captured.js';
@@ -169,11 +170,11 @@ export class Replayer {
     // The image of the tables is there before the lanes that take them over.
     this.changes = source.tables ? new TableChanges(core, source.tables) : null;
     this.lanes = configs.map((config, i) => addLane(core, config, topologies[i], source, source.tables));
-    this.events = configs.some(isEventful) ? new Events(core) : null;
+    this.cpus = topologies[0].cpuNode.length;
+    this.events = configs.some(isEventful) ? new Events(core, new OperandLimits(source.path, this.cpus)) : null;
     this.timelines = configs.map((config, i) =>
       hasTimeline(config) ? new Timeline(core, this.lanes[i], config.machine.clockGHz) : null,
     );
-    this.cpus = topologies[0].cpuNode.length;
     this.selected = configs[0].replay.phases ? new Set(configs[0].replay.phases) : null;
     this.warmups = configs
       .map((config, lane) => ({ row: config.replay.warmup, lane }))

@@ -182,6 +182,44 @@ describe('the scheme before 2013', () => {
   });
 });
 
+describe('the adversary', () => {
+  const ELSEWHERE = 0x7000_0000n;
+
+  test('leaves a CPU that goes down what its TLB held: without a TLBI it starts on an entry that is no more', () => {
+    for (const specWalks of [false, true]) {
+      const machine = started(ELSEWHERE, { hypScheme: 'legacy', specWalks });
+      machine.cycle(1);
+      expect(machine.states()).toEqual(['Up', specWalks ? 'Up' : 'Lost']);
+      expect(machine.violations()).toHaveProperty('FellOff', 5);
+    }
+  });
+
+  test('takes a page when it is mapped, so that one that EL2 is not told of leaving is found at once', () => {
+    for (const specWalks of [false, true]) {
+      const machine = started(ELSEWHERE, { specWalks });
+      machine.event('cpu_down', 1, 0);
+      machine.event('hyp_map', 0, KERNEL + 0x30_0000n, STACK_PA + 2n * PAGE, 1n);
+      // CPU 0 is not up: no HVC.
+      machine.event('hyp_unmap', 0, KERNEL + 0x30_0000n, STACK_PA + 2n * PAGE, 1n);
+      // Records: tables, stack, two CPUs, down, map.
+      expect(machine.violations()).toEqual(specWalks ? { Stale: 6 } : {});
+    }
+  });
+
+  test.each(['legacy', 'trampoline', 'merged', 'pkvm-switch'])('to be suspended is to go down (%s)', (hypScheme) => {
+    const events = (down: string, up: string) => {
+      const machine = started(ELSEWHERE, { hypScheme, specWalks: true });
+      machine.event(down, 1, 1);
+      const states = machine.states();
+      const counted = machine.event(up, 1, 1);
+      return { states, counted, after: machine.states(), violations: machine.violations() };
+    };
+    const suspended = events('cpu_suspend', 'cpu_resume');
+    expect(suspended.states).toEqual(['Up', 'Stub']);
+    expect(suspended).toEqual(events('cpu_down', 'cpu_up'));
+  });
+});
+
 describe('one table', () => {
   const MERGED = { hypScheme: 'merged', specWalks: true };
 

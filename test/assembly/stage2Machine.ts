@@ -1,4 +1,4 @@
-// Guests' stage-2 faults in the core, described call by call, for tests: one node, 4K pages, every time 0 unless given.
+// Guests' stage-2 faults in the core, described call by call, for tests: one node, 4K pages and every time 0 unless given.
 
 import { type Core, instantiateCore, type Pointer } from '../../host/core/instance.js';
 
@@ -10,6 +10,7 @@ export interface Machine {
   /** Cycles by names of Cost. */
   costs?: Record<string, number>;
   build?: 'debug' | 'release';
+  pageShift?: 12 | 14 | 16;
 }
 
 export const PAGE = 2 ** 12;
@@ -27,8 +28,12 @@ export class Stage2Machine {
     const bits = (values: Record<string, number>, names: string[] = []) =>
       names.reduce((sum, name) => sum | values[name], 0);
     const lane = (this.lane = core.createLane(cpus, 1));
-    core.setStage1(lane, core.Format.ArmStage1, 12, 4, 9, 48, 0);
-    core.addPageSize(lane, 12, 0, 0);
+    const shift = machine.pageShift ?? 12;
+    // 48 bits of addresses.
+    const levels = Math.ceil((48 - shift) / (shift - 3));
+    const rootBits = 48 - shift - (levels - 1) * (shift - 3);
+    core.setStage1(lane, core.Format.ArmStage1, shift, levels, rootBits, 48, 0);
+    core.addPageSize(lane, shift, 0, 0);
     for (const level of [core.Level.L1i, core.Level.L1d]) core.addTlbArray(lane, level, 1, 1, 1);
     core.setPageSizes(lane, 0, 1);
     core.setPlacement(lane, core.Policy.FirstTouch, 0, core.Policy.FirstTouch, 0);
