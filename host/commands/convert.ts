@@ -83,8 +83,8 @@ interface Options {
 export function register(program: Command): void {
   program
     .command('convert')
-    .description('make a trace of a capture in another format')
-    .argument('<inputs...>', 'files in one format, or - for standard input')
+    .description('make a trace of a capture in another format, or the other way round')
+    .argument('<inputs...>', 'files or a folder in one format, or - for standard input')
     .requiredOption('-o, --output <file>', 'the trace to write')
     .option('--from <format>', 'the format of the inputs: see below (default: by content)')
     .option('--to <format>', 'write another format than a trace: see below')
