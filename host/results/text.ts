@@ -22,30 +22,14 @@ export function summaryText(summary: Summary): string {
 }
 
 function totalsText(totals: Counters, invariants: string | null): string {
-  const { access, tlb, walk, fault, cycles, table: tables } = totals;
+  const { fault, cycles, table: tables } = totals;
   const rows: [string, string][] = [
-    [
-      'accesses',
-      `${number(accesses(totals))} (${number(access.fetch)} fetch, ${number(access.load)} load, ${number(access.store)} store)`,
-    ],
-    ['instructions', number(access.insns)],
-    ...Object.entries(tlb).map(([level, { hit, miss }]): [string, string] => [
-      `${level} TLB misses`,
-      `${number(miss)} of ${number(hit + miss)} look-ups (${percent(ratio(miss, hit + miss))})`,
-    ]),
-    [
-      'walks',
-      `${number(walk.count)}, reading ${number(walk.refs)} descriptors (${number(ratio(walk.refs, walk.count))} per walk)`,
-    ],
-    ['remote descriptors', `${number(walk.remote)} (${percent(ratio(walk.remote, walk.refs))})`],
-    [
-      'walk-cache hits',
-      Object.entries(walk.cacheHits)
-        .map(([name, n]) => `${name} ${number(n)}`)
-        .join(', '),
-    ],
+    // A trace of events alone has nothing to look up.
+    ...(accesses(totals) > 0 ? lookupRows(totals) : []),
     ...cacheRows(totals),
+    ...faultRows(totals),
     ...maintenanceRows(totals),
+    ...profileRows(totals),
     ...(invariants ? [['invariants', invariants] as [string, string]] : []),
     ['first touches', number(fault.demand ?? 0)],
     ['page tables', `${number(tables?.bytes ?? 0)} bytes`],
@@ -78,6 +62,66 @@ export function invariantsText(summary: Summary): string | null {
   return brokenInvariants(summary).join('; ') || `all ${checked} hold${seeds}`;
 }
 
+/** What accesses, TLBs and walks did. */
+function lookupRows(totals: Counters): [string, string][] {
+  const { access, tlb, walk } = totals;
+  return [
+    [
+      'accesses',
+      `${number(accesses(totals))} (${number(access.fetch)} fetch, ${number(access.load)} load, ${number(access.store)} store)`,
+    ],
+    ['instructions', number(access.insns)],
+    ...Object.entries(tlb).map(([level, { hit, miss }]): [string, string] => [
+      `${level} TLB misses`,
+      `${number(miss)} of ${number(hit + miss)} look-ups (${percent(ratio(miss, hit + miss))})`,
+    ]),
+    [
+      'walks',
+      `${number(walk.count)}, reading ${number(walk.refs)} descriptors (${number(ratio(walk.refs, walk.count))} per walk)`,
+    ],
+    ['remote descriptors', `${number(walk.remote)} (${percent(ratio(walk.remote, walk.refs))})`],
+    [
+      'walk-cache hits',
+      Object.entries(walk.cacheHits)
+        .map(([name, n]) => `${name} ${number(n)}`)
+        .join(', '),
+    ],
+  ];
+}
+
+/** Faults of guests and hosts by class; first touches stand apart. */
+function faultRows({ fault }: Counters): [string, string][] {
+  const { demand: _demand, ...classes } = fault as Record<string, number>;
+  const shown = Object.entries(classes).flatMap(([name, n]) =>
+    n > 0 ? [`${number(n)} ${FAULT_NAMES[name] ?? name}`] : [],
+  );
+  return shown.length > 0 ? [['faults', shown.join(', ')]] : [];
+}
+
+const FAULT_NAMES: Readonly<Record<string, string>> = {
+  stage2: "of the host's stage 2",
+  accessFlag: 'access flag',
+  refault: 'of them on what a block was split into',
+  retry: 'sent back',
+};
+
+/** What statistical profiling took and lost. */
+function profileRows({ spe }: Counters): [string, string][] {
+  const counts = (spe ?? {}) as Record<string, number>;
+  if (!(counts.samples > 0 || counts.lost > 0)) return [];
+  const { samples, lost, missed, collisions, bytes, blackout, pinnedMax, copyLocal, copyRemote } = counts;
+  return [
+    [
+      'samples',
+      `${number(samples)} (${number(bytes)} bytes), ${number(lost + missed)} lost, ${number(collisions)} collisions`,
+    ],
+    [
+      'profiling',
+      `${number(blackout)} cycles of blackout, ${number(pinnedMax)} bytes pinned, ${number(copyLocal + copyRemote)} copied`,
+    ],
+  ];
+}
+
 /** What events made the kernel do, where there were any. */
 function maintenanceRows({ maintenance, table: tables }: Counters): [string, string][] {
   const counts = (maintenance ?? {}) as Record<string, number | Record<string, number>>;
@@ -89,6 +133,7 @@ function maintenanceRows({ maintenance, table: tables }: Counters): [string, str
     tlbi: 'TLB invalidations',
     ipi: 'interrupts',
     trap: 'traps',
+    casFailed: 'failed CAS',
     rootWrite: 'root writes',
     bytesCopied: 'bytes copied',
   };
@@ -119,12 +164,14 @@ function cacheRows({ cache = {} }: Counters): [string, string][] {
   });
 }
 
+const PART_NAMES: Readonly<Record<string, string>> = { walk: 'walks', fault: 'faults' };
+
 /** What CPUs wait for, in shares of all cycles. */
 function partsText({ total, ...parts }: Counters['cycles']): string {
-  const shown = ['fetch', 'data', 'walk', 'maintenance'].filter((name) => name === 'walk' || parts[name]);
-  return shown
-    .map((name) => `${name === 'walk' ? 'walks' : name} ${percent(ratio(Number(parts[name]), total))}`)
-    .join(', ');
+  const shown = ['fetch', 'data', 'walk', 'fault', 'maintenance', 'lock'].filter(
+    (name) => name === 'walk' || parts[name],
+  );
+  return shown.map((name) => `${PART_NAMES[name] ?? name} ${percent(ratio(Number(parts[name]), total))}`).join(', ');
 }
 
 function tableOf<T extends Counters>(name: string, list: T[], label: (item: T) => string): string {
