@@ -28,7 +28,8 @@ export const INVARIANTS = {
     'an event is followed by all rows of kind 19 that it takes, and by no others; operands without a meaning are 0',
   'operand-range': 'operands are in their range: listed values, CPUs of the machine, counts above 0',
   modes: 'modes are user, kernel or hypervisor, in a guest or not',
-  sizes: 'accesses have a size; that of a fetch is at most 64 bytes, and 64 where a row stands for a line',
+  sizes: 'a fetch has at most 64 bytes, and 64 where a row stands for a line',
+  'no-size': 'accesses have a size; 0 is one that the capture does not know',
   'wide-data': 'loads and stores have at most 64 bytes (some instructions that save a state have more)',
   canonical: 'virtual addresses of the host are canonical for its paging',
   cpus: 'CPUs are below the number of CPUs in the metadata',
@@ -57,6 +58,7 @@ export class Findings {
       this.found.set(name, finding);
     }
     this.note('wide-data');
+    this.note('no-size');
   }
 
   /** Counts a violation; `found` is asked only for those that are kept. */
