@@ -38,13 +38,16 @@ export const INVARIANTS = {
   'one-pa': 'a page of an address space has one physical address until an event maps it again',
   'pa-node': "physical addresses lie in a node's ranges, but for those of devices",
   phases: 'phases of a CPU begin and end in pairs that nest',
-  'phase-names': 'phases have a name in the metadata',
+  'phase-names': 'phases have a name in the metadata (not every format keeps them)',
   counts: 'the counts in the metadata are those of the rows',
   machine: 'CPUs, nodes and their ranges in the metadata fit together',
   regions: 'regions of the metadata do not overlap, unless one lies inside the other',
 } as const;
 
 export type InvariantName = keyof typeof INVARIANTS;
+
+/** Those that no trace has to keep. */
+const NOTES: readonly InvariantName[] = ['no-size', 'wide-data', 'phase-names'];
 
 /** Collects what is found. */
 export class Findings {
@@ -57,8 +60,7 @@ export class Findings {
       };
       this.found.set(name, finding);
     }
-    this.note('wide-data');
-    this.note('no-size');
+    for (const name of NOTES) this.note(name);
   }
 
   /** Counts a violation; `found` is asked only for those that are kept. */
