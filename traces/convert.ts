@@ -107,7 +107,14 @@ export async function convert(
       const known = { ...metadataWith(parsed[0].metadata()), ...options.meta };
       const bytes = await writeBytes(
         output,
-        exporter.encode(batches, { columns, metadata: known, output, set: options.set ?? {}, warn }),
+        exporter.encode(batches, {
+          columns,
+          metadata: known,
+          document: metadata,
+          output,
+          set: options.set ?? {},
+          warn,
+        }),
       );
       return { rows: totalRows(counts), bytes, format: format.name, metadata: await metadata() };
     }
@@ -225,7 +232,7 @@ function combine(
   const known = {
     ...first,
     // A trace keeps what it was captured from; this conversion is a step of its history.
-    ...(format === trace
+    ...(format === trace || first.source.input.length > 0
       ? { history: [...first.history, { step: 'convert', input: [...digests] }] }
       : { source: { ...first.source, input: [...digests] } }),
     phases: [...phases.values()],

@@ -28,3 +28,8 @@ export function countRows({ rows, kind, insns }: Batch, counts: RowCounts): void
   counts.event += rows - byKind[FETCH] - byKind[LOAD] - byKind[STORE];
   counts.insns += instructions;
 }
+
+/** What a document counts besides rows. */
+export function otherCounts(counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([name]) => !(name in noRows())));
+}

@@ -1,7 +1,8 @@
 // SHA-256 of an input: of what is read, or of a large file in another thread, which reads it too: hashing takes longer
-// than parsing.
+// than parsing. On one core it would only be read twice.
 
 import { createHash } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
 /** Files of at least so many bytes get a thread. */
@@ -18,7 +19,7 @@ export interface Digest {
 
 /** The digest of a file of `size` bytes, or of another stream, whose size is null. */
 export function digestOf(path: string, size: number | null): Digest {
-  if (size !== null && size >= THREAD_BYTES) return new ThreadDigest(path);
+  if (size !== null && size >= THREAD_BYTES && availableParallelism() > 1) return new ThreadDigest(path);
   const hash = createHash('sha256');
   return { update: (bytes) => void hash.update(bytes), hex: async () => hash.copy().digest('hex'), close() {} };
 }

@@ -28,9 +28,11 @@ export function writeFault(error: unknown, path: string): unknown {
 
 /**
  * Lets `write` fill a temporary file beside `path` and renames it when that succeeded. The temporary file is removed on
- * an error and when the process is interrupted. Throws NodewalkError naming `path` when it cannot be written.
+ * an error and when the process is interrupted. Throws NodewalkError naming `path` when it cannot be written, UsageError for what is
+ * no file.
  */
 export async function writeWhole<T>(path: string, write: (temporary: string) => Promise<T>): Promise<T> {
+  if (path === '-') throw new UsageError('-: names a file; what is written cannot go to standard output');
   const existing = await stat(path).catch(() => null);
   if (existing && !existing.isFile()) throw new UsageError(`${path}: is not a regular file; name a file to write`);
   const temporary = `${path}.tmp-${process.pid}`;

@@ -35,11 +35,13 @@ export interface Input {
   close(): Promise<void>;
 }
 
-/** Opens a file or, for "-", standard input. Throws InputError when it cannot be read or is packed in an unknown way. */
-export async function openInput(path: string): Promise<Input> {
-  const info =
-    path === '-' ? null : await stat(path).catch((e) => Promise.reject(readFault(e, path, 'a trace to convert')));
-  if (info?.isDirectory()) throw readFault({ code: 'EISDIR' }, path, 'a trace to convert');
+/**
+ * Opens a file or, for "-", standard input; `expected` is what it should be, for messages. Throws InputError when it cannot
+ * be read or is packed in an unknown way.
+ */
+export async function openInput(path: string, expected = 'a trace to convert'): Promise<Input> {
+  const info = path === '-' ? null : await stat(path).catch((e) => Promise.reject(readFault(e, path, expected)));
+  if (info?.isDirectory()) throw readFault({ code: 'EISDIR' }, path, expected);
   const hash = digestOf(path, info?.isFile() ? info.size : null);
   let bytes = 0;
   const raw = async function* (): AsyncGenerator<Uint8Array> {
@@ -51,7 +53,7 @@ export async function openInput(path: string): Promise<Input> {
         yield chunk;
       }
     } catch (error) {
-      throw readFault(error, path, 'a trace to convert');
+      throw readFault(error, path, expected);
     }
   };
   const source = raw();

@@ -45,7 +45,7 @@ export const COLUMNS: readonly Column[] = [
   column('kind', new Uint8(), Uint8Array, true, '0 fetch, 1 load, 2 store; 16 and up: events'),
   column('va', new Uint64(), BigUint64Array, true, "virtual address (an event's first operand)"),
   column('pa', new Uint64(), BigUint64Array, false, 'physical address; all ones where the capture does not know it'),
-  column('size', new Uint16(), Uint16Array, false, 'bytes'),
+  column('size', new Uint16(), Uint16Array, false, 'bytes; 0 where the capture does not know them'),
   column('insns', new Uint8(), Uint8Array, false, 'instructions a fetch row stands for; 1 when absent'),
   column('mode', new Uint8(), Uint8Array, false, '0 user, 1 kernel, 2 hypervisor; +16 inside a guest'),
   column('asid', new Uint32(), Uint32Array, false, 'address space'),

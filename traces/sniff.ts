@@ -40,7 +40,7 @@ export function isArrowFile(head: Uint8Array): boolean {
 }
 
 /** Lines of Valgrind lackey: "I  ADDR,SIZE", " L ADDR,SIZE", ... */
-export const LACKEY_LINE = /^(I {2}| [LSM] )[0-9a-f]+,\d+\r?$/;
+export const LACKEY_LINE = /^(I {2}| [LSM] )[0-9a-fA-F]+,\d+\r?$/;
 
 /** What the file looks like, to be put after "found". */
 export function describe(head: Uint8Array): string {

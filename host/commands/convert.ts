@@ -40,7 +40,7 @@ ${optionLines(FORMATS)}${
   EXPORTERS.length
     ? `
 Formats that --to writes:
-${EXPORTERS.map((e) => `  ${e.name.padEnd(FORMAT_WIDTH)}  ${e.description}; without ${e.loses}`).join('\n')}
+${EXPORTERS.map((e) => `  ${e.name.padEnd(FORMAT_WIDTH)}  ${e.description}${e.loses && `; without ${e.loses}`}`).join('\n')}
 ${optionLines(EXPORTERS)}`
     : ''
 }

@@ -95,19 +95,25 @@ function described(command: Command): string {
   const asked = command.options.filter(
     ({ long }) => long !== '--output' && long !== '--compress' && command.getOptionValueSource(nameOf(long!)) === 'cli',
   );
-  return ['cut', ...asked.map(({ long }) => `${long!}${valueText(command.getOptionValue(nameOf(long!)))}`)].join(' ');
+  const texts = asked.map(
+    ({ long }) => `${long!}${valueText(command.getOptionValue(nameOf(long!)), long === '--time')}`,
+  );
+  return ['cut', ...texts].join(' ');
 }
 
 function nameOf(long: string): string {
   return long.replace(/^--(no-)?/, '').replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-function valueText(value: unknown): string {
+/** An option's value; times are decimal, addresses are not. */
+function valueText(value: unknown, decimal: boolean): string {
   if (typeof value === 'boolean') return '';
-  const one = (part: unknown) =>
-    typeof part === 'object' && part !== null && 'from' in part
-      ? `0x${(part as Interval).from.toString(16)}..0x${(part as Interval).to.toString(16)}`
-      : String(part);
+  const bound = (of: bigint) => (decimal ? `${of}` : `0x${of.toString(16)}`);
+  const one = (part: unknown) => {
+    if (typeof part !== 'object' || part === null) return String(part);
+    const { from, to } = part as Interval;
+    return `${bound(from)}..${bound(to)}`;
+  };
   return ` ${Array.isArray(value) ? value.map(one).join(',') : one(value)}`;
 }
 

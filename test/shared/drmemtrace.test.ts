@@ -8,6 +8,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { resolveConfig } from '../../host/config/load.js';
 import { replayTrace } from '../../host/replay/replay.js';
 import { FETCH, type Batch } from '../../traces/batch.js';
+import { checkTrace } from '../../traces/check/check.js';
 import { convert, type Converted } from '../../traces/convert.js';
 import { metadataWith } from '../../traces/metadata.js';
 import { TraceReader } from '../../traces/reader.js';
@@ -115,6 +116,7 @@ describe.skipIf(!present)("DynamoRIO's own counts", () => {
     }
     expect(unique).toEqual(new Map([...expected].map(([section, counts]) => [section, counts.unique])));
     expect(unique.size - 1).toBe(expected.get('total')!['threads']);
+    expect(await checkTrace(trace)).toMatchObject({ ok: true });
   });
 
   it.each(SETS.slice(0, 2))('of TLBs are those of %s', async (set) => {

@@ -100,12 +100,15 @@ describe('din', () => {
   });
 });
 
-it('Parquet carries the metadata that is known before the rows', async () => {
+it('Parquet carries the metadata, and brings it back', async () => {
   await convert([join(FIXTURES, 'x86-1000.raw24')], path('x.parquet'), { to: 'parquet' });
   expect(readFileSync(path('x.parquet'), 'latin1')).toContain('"tool":"QEMU TCG plugin (raw24)"');
   const own = await convert([join(FIXTURES, 'x86-1000.raw24')], path('x.arrow'));
   expect(own.rows).toBe(1000);
-  expect((await ofFile(path('x.parquet'))).trace).toEqual(await rowsOf(path('x.arrow')));
+  const { trace, metadata } = await ofFile(path('x.parquet'));
+  expect(trace).toEqual(await rowsOf(path('x.arrow')));
+  const history = [{ step: 'convert', input: [{ name: 'x.parquet' }] }];
+  expect(metadata).toMatchObject({ ...own.metadata, history });
 });
 
 it('the same trace gives the same bytes in every format', async () => {

@@ -105,6 +105,7 @@ describe('lackey', () => {
     const seen = (text: string) => lackey.detect(Buffer.from(text));
     expect(seen('==1== Lackey, an example Valgrind tool\nI  04001000,3\n')).toBe(true);
     expect(seen(' L 1fff000728,8\n')).toBe(true);
+    expect(seen(' L 1FFF000728,8\n')).toBe(true);
     expect(seen('0 1000\n1 2000\n')).toBe(false);
     expect(seen('==1== only talk\n')).toBe(false);
     expect(seen('')).toBe(false);

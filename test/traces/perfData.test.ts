@@ -552,6 +552,7 @@ describe('a perf.data that is written', () => {
     const options = {
       columns: COLUMNS,
       metadata: metadataWith({ cpus }),
+      document: async () => metadataWith({ cpus }),
       output: path('out.data'),
       set,
       warn: (text: string) => void warnings.push(text),

@@ -2,7 +2,7 @@
 
 import { FETCH, MODE_GUEST, MODE_HYPERVISOR, MODE_KERNEL, STORE, type Batch } from '../batch.js';
 import { countRows, noRows, type RowCounts } from '../counts.js';
-import { OPERANDS } from '../events.js';
+import { kindName, OPERANDS } from '../events.js';
 import { type TraceMetadata } from '../metadata.js';
 import { TraceReader } from '../reader.js';
 import { EventChecks } from './events.js';
@@ -90,7 +90,7 @@ class RowChecks {
       if (!columns.includes(name)) for (const invariant of invariants) findings.skip(invariant, `no column ${name}`);
     };
     without('pa', 'page-offset', 'one-pa', 'pa-node');
-    without('size', 'sizes', 'wide-data');
+    without('size', 'sizes', 'no-size', 'wide-data');
     without('mode', 'modes');
     without('time', 'time');
     const unknown = 'the metadata does not say';
@@ -134,7 +134,8 @@ class RowChecks {
       const low = vaWords[2 * i];
       if (size !== undefined) {
         const bytes = size[i];
-        if (bytes === 0 || (k === FETCH && bytes > LINE_BYTES)) {
+        if (bytes === 0) findings.add('no-size', row, cpu[i], () => kindName(k));
+        else if (k === FETCH && bytes > LINE_BYTES) {
           findings.add('sizes', row, cpu[i], () => `${bytes} bytes`);
         } else if (bytes > LINE_BYTES) findings.add('wide-data', row, cpu[i], () => `${bytes} bytes`);
         else if (k === FETCH && insns !== undefined && insns[i] > 1 && bytes !== LINE_BYTES) {

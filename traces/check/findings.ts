@@ -28,7 +28,8 @@ export const INVARIANTS = {
     'an event is followed by all rows of kind 19 that it takes, and by no others; operands without a meaning are 0',
   'operand-range': 'operands are in their range: listed values, CPUs of the machine, counts above 0',
   modes: 'modes are user, kernel or hypervisor, in a guest or not',
-  sizes: 'accesses have a size; that of a fetch is at most 64 bytes, and 64 where a row stands for a line',
+  sizes: 'a fetch has at most 64 bytes, and 64 where a row stands for a line',
+  'no-size': 'accesses have a size; 0 is one that the capture does not know',
   'wide-data': 'loads and stores have at most 64 bytes (some instructions that save a state have more)',
   canonical: 'virtual addresses of the host are canonical for its paging',
   cpus: 'CPUs are below the number of CPUs in the metadata',
@@ -37,13 +38,16 @@ export const INVARIANTS = {
   'one-pa': 'a page of an address space has one physical address until an event maps it again',
   'pa-node': "physical addresses lie in a node's ranges, but for those of devices",
   phases: 'phases of a CPU begin and end in pairs that nest',
-  'phase-names': 'phases have a name in the metadata',
+  'phase-names': 'phases have a name in the metadata (not every format keeps them)',
   counts: 'the counts in the metadata are those of the rows',
   machine: 'CPUs, nodes and their ranges in the metadata fit together',
   regions: 'regions of the metadata do not overlap, unless one lies inside the other',
 } as const;
 
 export type InvariantName = keyof typeof INVARIANTS;
+
+/** Those that no trace has to keep. */
+const NOTES: readonly InvariantName[] = ['no-size', 'wide-data', 'phase-names'];
 
 /** Collects what is found. */
 export class Findings {
@@ -56,7 +60,7 @@ export class Findings {
       };
       this.found.set(name, finding);
     }
-    this.note('wide-data');
+    for (const name of NOTES) this.note(name);
   }
 
   /** Counts a violation; `found` is asked only for those that are kept. */

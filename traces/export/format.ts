@@ -9,6 +9,8 @@ export interface ExportOptions {
   columns: readonly ColumnName[];
   /** What is known about the trace before its rows are read. */
   metadata: TraceMetadata;
+  /** The whole document of the trace, to be asked for after its last row. */
+  document(): Promise<TraceMetadata>;
   /** Name of the output, for messages. */
   output: string;
   /** The format's own options that the user gave, by name; only names that the format lists. */
@@ -20,7 +22,7 @@ export interface ExportOptions {
 export interface TraceExporter {
   name: string;
   description: string;
-  /** What of a trace it cannot hold. */
+  /** What of a trace it cannot hold; empty where it holds everything. */
   loses: string;
   /** Its own options, `--set name=value`: what each one does. */
   options?: Readonly<Record<string, string>>;

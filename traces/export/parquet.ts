@@ -1,5 +1,5 @@
-// Parquet with the trace's columns and types, every row of it; the metadata that is known before the rows stands under
-// the key `nodewalk`. Row groups of 262,144 rows, plain values packed with Snappy.
+// Parquet with the trace's columns and types, every row of it; the trace's metadata stands under the key
+// `nodewalk`. Row groups of 262,144 rows, plain values packed with Snappy.
 
 import { type DecodedArray, type SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
@@ -63,15 +63,17 @@ function take(writer: ByteWriter): Uint8Array {
 
 async function* encode(
   batches: AsyncIterable<Batch>,
-  { columns, metadata }: ExportOptions,
+  { columns, document }: ExportOptions,
 ): AsyncGenerator<Uint8Array> {
   const names = inOrder(columns);
   const writer = new ByteWriter();
+  // Written with the footer, after the rows.
+  const kvMetadata: { key: string; value: string }[] = [];
   const parquet = new ParquetWriter({
     writer,
     schema: [{ name: 'trace', num_children: names.length }, ...names.map(elementOf)],
     statistics: false,
-    kvMetadata: [{ key: METADATA_KEY, value: JSON.stringify(metadata) }],
+    kvMetadata,
     createdBy: 'nodewalk',
   });
   const group = new Group(names);
@@ -84,6 +86,7 @@ async function* encode(
     }
   }
   if (group.rows > 0) group.write(parquet);
+  kvMetadata.push({ key: METADATA_KEY, value: JSON.stringify(await document()) });
   await parquet.finish();
   yield take(writer);
 }
@@ -91,6 +94,6 @@ async function* encode(
 export const parquet: TraceExporter = {
   name: 'parquet',
   description: 'Parquet file with named columns',
-  loses: 'metadata that is known only after the rows: counts and digests',
+  loses: '',
   encode,
 };

@@ -1,5 +1,6 @@
 // Parquet files with named columns (named.ts): hyparquet reads the footer, parquetPages.ts the columns side by side, so
 // that memory does not grow with a row group. All codecs that Parquet names. Nested columns are no columns of a trace.
+// What the key `nodewalk` of the file's metadata says is that of the trace that was written; the rows are counted again.
 
 import { open, type FileHandle } from 'node:fs/promises';
 import {
@@ -10,9 +11,11 @@ import {
   type SchemaElement,
 } from 'hyparquet';
 import { BATCH_ROWS, type Batch } from '../batch.js';
+import { otherCounts } from '../counts.js';
 import { InputError, NodewalkError } from '../errors.js';
 import { readFault } from '../files.js';
 import { type TraceFormat } from '../format.js';
+import { METADATA_KEY, metadataWith, parseMetadata, type TraceMetadata } from '../metadata.js';
 import { sliceBatch } from '../writer.js';
 import { ColumnPages } from './parquetPages.js';
 import { ColumnRows, columnsOf, mapColumns, NAMED_OPTIONS, passedOver, type NamedMapping } from './named.js';
@@ -101,6 +104,7 @@ export const parquet: TraceFormat = {
         set,
         path,
       );
+      const known = documentOf(metadata, path);
       let done = 0;
       const counted = async function* () {
         try {
@@ -118,7 +122,11 @@ export const parquet: TraceFormat = {
         columns: columnsOf(mapping),
         batches: counted(),
         taken: () => Math.floor((done / Math.max(1, Number(metadata.num_rows))) * bytes),
-        metadata: () => ({ source: { tool: 'parquet', command: null, input: [] }, notes: passedOver(mapping) }),
+        metadata: () => ({
+          ...known,
+          counts: otherCounts(known.counts),
+          notes: [...known.notes, ...passedOver(mapping)],
+        }),
       };
     } catch (error) {
       await file.close();
@@ -126,6 +134,14 @@ export const parquet: TraceFormat = {
     }
   },
 };
+
+/** The document of the trace that the file was written from, or that of a file of another tool. */
+function documentOf({ key_value_metadata: pairs = [] }: FileMetaData, path: string): TraceMetadata {
+  const text = pairs.find(({ key }) => key === METADATA_KEY)?.value;
+  return text === undefined
+    ? metadataWith({ source: { tool: 'parquet', command: null, input: [] } })
+    : parseMetadata(text, path);
+}
 
 /** The columns beside the root; those inside of others are left out. */
 function topLevel({ schema }: FileMetaData): SchemaElement[] {

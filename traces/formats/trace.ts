@@ -1,7 +1,7 @@
 // nodewalk's own trace as an input of convert: to be given physical addresses or written in another format.
 
 import { basename } from 'node:path';
-import { noRows } from '../counts.js';
+import { otherCounts } from '../counts.js';
 import { type TraceFormat } from '../format.js';
 import { schemaAtStart } from '../ipc.js';
 import { metadataWith } from '../metadata.js';
@@ -42,11 +42,7 @@ export const trace: TraceFormat = {
       batches: batches(),
       taken: () => (reader.rows === 0 ? 0 : Math.floor((done / reader.rows) * reader.bytes)),
       // Rows are counted as they pass; what else was counted stays.
-      metadata: () => ({ ...known, counts: others(known.counts) }),
+      metadata: () => ({ ...known, counts: otherCounts(known.counts) }),
     };
   },
 };
-
-function others(counts: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(counts).filter(([name]) => !(name in noRows())));
-}

@@ -26,7 +26,7 @@ export const MAP_OPTIONS: Readonly<Record<string, string>> = {
 
 /** Reads a mapping of any kind. Throws InputError when it is none. */
 export async function readMapping(path: string, options: MappingOptions): Promise<PageMapping> {
-  const input = await openInput(path);
+  const input = await openInput(path, 'a mapping');
   let format: MappingFormat | undefined;
   try {
     format = MAPPINGS.find((f) => f.detect(input.head));

@@ -89,6 +89,14 @@ describe('cut', () => {
     await reader.close();
   });
 
+  it('writes times down in decimal, addresses in hexadecimal, and nothing to standard output', async () => {
+    await run('cut', path('t.arrow'), '-o', path('c.arrow'), '--range', '0..4k', '--time', '0..4k');
+    const reader = await TraceReader.open(path('c.arrow'));
+    expect(reader.metadata!.filters).toEqual(['cut --range 0x0..0x1000 --time 0..4096']);
+    await reader.close();
+    await expect(run('cut', path('t.arrow'), '-o', '-')).rejects.toThrow(/-: names a file/);
+  });
+
   it.each([
     [['--cpu', 'x'], /Expected numbers with commas/],
     [['--range', '5..4'], /Expected FROM below TO/],
