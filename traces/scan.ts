@@ -189,12 +189,10 @@ export async function* parseText(
         scan.beginLine();
         if (!scan.end() && !format.parse(scan, rows)) throw malformed(scan, format);
       }
-      if (!rows.full) break;
-      yield rows.batch();
-      rows.next();
+      if (rows.full) yield* rows.take();
     }
   }
-  if (rows.count > 0) yield rows.batch();
+  if (rows.count > 0) yield* rows.take();
 }
 
 function malformed(scan: Scanner, { source, expected, advice }: LineFormat): InputError {

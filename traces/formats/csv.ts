@@ -163,15 +163,13 @@ async function* parseQuoted(
   try {
     for await (const { info, record } of records) {
       if (!fields.record(record)) throw malformed(input.path, info.lines, record.join(delimiter));
-      if (!rows.full) continue;
-      yield rows.batch();
-      rows.next();
+      if (rows.full) yield* rows.take();
     }
   } catch (error) {
     if (error instanceof CsvError) throw malformed(input.path, Number(error.lines ?? 0), error.message);
     throw error;
   }
-  if (rows.count > 0) yield rows.batch();
+  if (rows.count > 0) yield* rows.take();
 }
 
 function malformed(source: string, line: number, found: string): InputError {

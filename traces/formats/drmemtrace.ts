@@ -65,14 +65,10 @@ async function* rows(blocks: AsyncIterable<Uint8Array>, parser: RecordParser, on
     const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
     for (let at = 0; at < words.length;) {
       at = parser.parse(words, at);
-      if (at === words.length) break;
-      parser.settle();
-      yield parser.columns.batch(parser.rows);
-      parser.next();
+      if (parser.full) yield* parser.take();
     }
   }
-  parser.settle();
-  if (parser.rows > 0) yield parser.columns.batch(parser.rows);
+  yield* parser.take();
   parser.end(oneCore);
 }
 
@@ -166,7 +162,7 @@ function parseRecords(
   }
   const blocks = recordBlocks(chunks, width, BLOCK_RECORDS, input.path);
   return {
-    columns: parser.columns.names(),
+    columns: parser.columns,
     batches: rows(width === NARROW_BYTES ? widened(blocks) : blocks, parser, oneCore),
     metadata: () => ({
       arch: archOf(filetype),

@@ -96,13 +96,11 @@ async function* parse(chunks: AsyncIterable<Uint8Array>, tally: Tally, source: s
     const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
     for (let at = 0; at < words.length;) {
       at = parseRecords(words, at, rows, tally, source);
-      if (!rows.full) continue;
-      yield rows.batch();
-      rows.next();
+      if (rows.full) yield* rows.take();
     }
     tally.records += words.length / WORDS;
   }
-  if (rows.count > 0) yield rows.batch();
+  if (rows.count > 0) yield* rows.take();
 }
 
 export const emt: TraceFormat = {

@@ -206,13 +206,11 @@ async function* parse(input: Input, tally: Tally): AsyncGenerator<Batch> {
   for await (const chunk of input.chunks) {
     messages.push(chunk);
     while (messages.next(messages.count === 0 ? header : packet)) {
-      if (!rows.full) continue;
-      yield rows.batch();
-      rows.next();
+      if (rows.full) yield* rows.take();
     }
   }
   messages.end();
-  if (rows.count > 0) yield rows.batch();
+  if (rows.count > 0) yield* rows.take();
 }
 
 /** "HardPFReq 12, command 77 3": what was passed over. */

@@ -5,12 +5,14 @@
 //      S 1fff000728,8
 // M is a modify: a load and then a store. User addresses of one process; no threads, no time.
 
-import { BATCH_ROWS, FETCH, LOAD, STORE, type Batch } from '../batch.js';
+import { BATCH_ROWS, FETCH, LOAD, STORE, type Batch, type ColumnName } from '../batch.js';
 import { lineBlocks } from '../blocks.js';
 import { InputError } from '../errors.js';
 import { type TraceFormat } from '../format.js';
+import { Rows } from '../rows.js';
 import { LACKEY_LINE, shorten } from '../sniff.js';
 
+const COLUMNS: readonly ColumnName[] = ['cpu', 'kind', 'va', 'size'];
 const NEWLINE = 10;
 const RETURN = 13;
 const SPACE = 32;
@@ -27,55 +29,28 @@ for (let digit = 0; digit < 16; digit++) {
   HEX[digit.toString(16).toUpperCase().charCodeAt(0)] = digit;
 }
 
-/** Rows being filled; one more than a batch, since a modify makes two. */
-class Rows {
-  readonly kind = new Uint8Array(BATCH_ROWS + 1);
-  readonly va = new BigUint64Array(BATCH_ROWS + 1);
-  /** The same addresses as pairs of low and high words. */
-  readonly vaWords = new Uint32Array(this.va.buffer);
-  readonly size = new Uint16Array(BATCH_ROWS + 1);
-  private readonly cpu = new Uint16Array(BATCH_ROWS);
-  count = 0;
+interface Tally {
   /** Lines parsed so far. */
-  lines = 0;
-
-  batch(rows: number): Batch {
-    return {
-      rows,
-      cpu: this.cpu.subarray(0, rows),
-      kind: this.kind.subarray(0, rows),
-      va: this.va.subarray(0, rows),
-      size: this.size.subarray(0, rows),
-    };
-  }
-
-  /** Keeps what lies beyond a full batch. */
-  next(): void {
-    this.kind[0] = this.kind[BATCH_ROWS];
-    this.va[0] = this.va[BATCH_ROWS];
-    this.size[0] = this.size[BATCH_ROWS];
-    this.count -= BATCH_ROWS;
-  }
+  lines: number;
 }
 
 async function* parse(chunks: AsyncIterable<Uint8Array>, source: string): AsyncGenerator<Batch> {
-  const rows = new Rows();
+  const rows = new Rows(COLUMNS);
+  const tally: Tally = { lines: 0 };
   for await (const text of lineBlocks(chunks, source)) {
     for (let at = 0; at < text.length;) {
-      at = parseLines(text, at, rows, source);
-      if (rows.count < BATCH_ROWS) continue;
-      yield rows.batch(BATCH_ROWS);
-      rows.next();
+      at = parseLines(text, at, rows, tally, source);
+      if (rows.full) yield* rows.take();
     }
   }
-  if (rows.count > 0) yield rows.batch(rows.count);
+  if (rows.count > 0) yield* rows.take();
 }
 
 /** Parses whole lines from `at` until the text ends or a batch is full; returns where it stopped. */
-function parseLines(text: Uint8Array, at: number, rows: Rows, source: string): number {
+function parseLines(text: Uint8Array, at: number, rows: Rows, tally: Tally, source: string): number {
   const { kind, vaWords, size } = rows;
   let n = rows.count;
-  let lines = rows.lines;
+  let { lines } = tally;
   while (at < text.length && n < BATCH_ROWS) {
     const line = at;
     lines++;
@@ -124,7 +99,7 @@ function parseLines(text: Uint8Array, at: number, rows: Rows, source: string): n
     }
   }
   rows.count = n;
-  rows.lines = lines;
+  tally.lines = lines;
   return at;
 }
 
@@ -165,7 +140,7 @@ export const lackey: TraceFormat = {
   },
   async parse(input) {
     return {
-      columns: ['cpu', 'kind', 'va', 'size'],
+      columns: COLUMNS,
       batches: parse(input.chunks, input.path),
       metadata: () => ({ source: { tool: 'valgrind lackey', command: null, input: [] }, cpus: 1 }),
     };

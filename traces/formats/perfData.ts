@@ -57,7 +57,7 @@ async function* parse(input: Input, capture: Capture): AsyncGenerator<Batch> {
           throw capture.damaged(position, `${data.bytes} bytes of data`, `the end of the file ${left} before`);
         left -= piece.length;
         if (!data.stream) continue;
-        for (const _ of capture.decode(data.stream, piece)) yield capture.rows.take();
+        for (const _ of capture.decode(data.stream, piece)) yield* capture.rows.take();
       }
     } else if (type === TRACING_DATA && header.piped && size >= HEADER_BYTES + 4) {
       for (let left = view.getUint32(HEADER_BYTES, true); left > 0;) {
@@ -76,12 +76,12 @@ async function* parse(input: Input, capture: Capture): AsyncGenerator<Batch> {
       unpacked = unpacked.length > 0 ? Buffer.concat([unpacked, plain]) : plain;
       unpacked = yield* parseUnpacked(unpacked, capture, position);
     } else capture.record(view, 0, size, position);
-    if (capture.rows.full) yield capture.rows.take();
+    if (capture.rows.full) yield* capture.rows.take();
   }
   if (unpacked.length > 0) throw capture.damaged(reader.position, 'whole compressed records', 'the last one cut');
   await readFeatures(reader, header.features, capture);
   capture.finish();
-  if (capture.rows.count > 0) yield capture.rows.take();
+  if (capture.rows.count > 0) yield* capture.rows.take();
 }
 
 /** COMPRESSED2 says how many of its bytes are data; the others are alignment. */
@@ -102,7 +102,7 @@ function* parseUnpacked(bytes: Uint8Array, capture: Capture, position: number): 
     if (view.getUint32(at, true) === AUXTRACE) throw capture.damaged(position, 'no trace data in it', 'AUXTRACE');
     capture.record(view, at, size, position);
     at += size;
-    if (capture.rows.full) yield capture.rows.take();
+    if (capture.rows.full) yield* capture.rows.take();
   }
   return bytes.subarray(at);
 }

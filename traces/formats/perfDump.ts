@@ -49,7 +49,7 @@ async function* parse(input: Input, sink: SampleSink, damage: SpeDamage): AsyncG
     if (!stream || bytes.length === 0) return;
     for (const decoded of stream.decoder.decode(Uint8Array.from(bytes))) {
       speRows.add(decoded, stream.source);
-      if (sink.rows.full) yield sink.rows.take();
+      if (sink.rows.full) yield* sink.rows.take();
     }
     bytes = [];
   };
@@ -77,7 +77,7 @@ async function* parse(input: Input, sink: SampleSink, damage: SpeDamage): AsyncG
   }
   for (const { decoder } of streams.values()) decoder.jump(0);
   if (sink.tally.counts.samples === 0) throw noAddresses(input.path, 'no packets of Arm SPE');
-  if (sink.rows.count > 0) yield sink.rows.take();
+  if (sink.rows.count > 0) yield* sink.rows.take();
 }
 
 export const perfDump: TraceFormat = {

@@ -56,11 +56,11 @@ async function* parse(input: Input, sink: SampleSink): AsyncGenerator<Batch> {
         pa: pa === undefined ? null : BigInt(`0x${pa}`),
       };
       sink.add(sample, null, null);
-      if (sink.rows.full) yield sink.rows.take();
+      if (sink.rows.full) yield* sink.rows.take();
     }
   }
   sink.finish(input.path);
-  if (sink.rows.count > 0) yield sink.rows.take();
+  if (sink.rows.count > 0) yield* sink.rows.take();
 }
 
 export const perfMem: TraceFormat = {

@@ -138,11 +138,11 @@ async function* parse(input: Input, sink: SampleSink, fields: string | undefined
       if (!match) throw malformed(input.path, line, text, 'a sample with the fields of the first', ADVICE);
       const { event = '', ...found } = match.groups!;
       sink.add(sampleOf(found), null, /store|[^a-z]st[^a-z]/i.test(event) ? STORE : /load/i.test(event) ? LOAD : null);
-      if (sink.rows.full) yield sink.rows.take();
+      if (sink.rows.full) yield* sink.rows.take();
     }
   }
   sink.finish(input.path);
-  if (sink.rows.count > 0) yield sink.rows.take();
+  if (sink.rows.count > 0) yield* sink.rows.take();
 }
 
 /** What a line says, by name of the group. */

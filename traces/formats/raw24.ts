@@ -13,7 +13,7 @@
 //   offset 20  u32  | 31..16 code: 1 root written (CR3, TTBR0_EL1), others of tools/capture/qemu/control.h | 15..0 phase |
 // What the machine was stands in files beside the capture (capture.ts).
 
-import { BATCH_ROWS, FETCH, MODE_KERNEL, PA_UNKNOWN, type Batch } from '../batch.js';
+import { BATCH_ROWS, FETCH, MODE_KERNEL, PA_UNKNOWN, type Batch, type ColumnName } from '../batch.js';
 import { recordBlocks } from '../blocks.js';
 import { Derivation } from '../derive/derive.js';
 import { InputError } from '../errors.js';
@@ -21,6 +21,7 @@ import { CTX_SWITCH, MARKER, OPERANDS, PHASE_BEGIN, PHASE_END } from '../events.
 import { type ParseOptions, type Parsed, type TraceFormat } from '../format.js';
 import { type Input } from '../input.js';
 import { type TraceMetadata } from '../metadata.js';
+import { Rows } from '../rows.js';
 import { readCapture, type Capture } from './capture.js';
 
 const RECORD_BYTES = 24;
@@ -86,54 +87,34 @@ class AddressSpaces {
   }
 }
 
-class Columns {
-  readonly cpu = new Uint16Array(BATCH_ROWS);
-  readonly kind = new Uint8Array(BATCH_ROWS);
-  readonly va = new BigUint64Array(BATCH_ROWS);
-  readonly vaWords = new Uint32Array(this.va.buffer);
-  readonly pa = new BigUint64Array(BATCH_ROWS);
-  readonly paWords = new Uint32Array(this.pa.buffer);
-  readonly size = new Uint16Array(BATCH_ROWS);
-  readonly insns = new Uint8Array(BATCH_ROWS);
-  readonly mode = new Uint8Array(BATCH_ROWS);
-  readonly asid = new Uint32Array(BATCH_ROWS);
-  readonly arg = new BigUint64Array(BATCH_ROWS);
-
-  batch(rows: number): Batch {
-    return {
-      rows,
-      cpu: this.cpu.subarray(0, rows),
-      kind: this.kind.subarray(0, rows),
-      va: this.va.subarray(0, rows),
-      pa: this.pa.subarray(0, rows),
-      size: this.size.subarray(0, rows),
-      insns: this.insns.subarray(0, rows),
-      mode: this.mode.subarray(0, rows),
-      asid: this.asid.subarray(0, rows),
-      arg: this.arg.subarray(0, rows),
-    };
+async function* parse(input: Input, rows: Rows, tally: Tally, dropMmio: boolean): AsyncGenerator<Batch> {
+  for await (const block of recordBlocks(input.chunks, RECORD_BYTES, BATCH_ROWS, input.path)) {
+    const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
+    for (let at = 0; at < words.length;) {
+      at = parseRecords(words, at, rows, tally, dropMmio, input.path);
+      if (rows.full) yield* rows.take();
+    }
+    tally.records += words.length / WORDS;
   }
+  if (rows.count > 0) yield* rows.take();
 }
 
-async function* parse(input: Input, tally: Tally, dropMmio: boolean): AsyncGenerator<Batch> {
-  const columns = new Columns();
-  // A control record can become two rows.
-  const records = tally.features & FEATURE_CONTROLS ? BATCH_ROWS / 2 : BATCH_ROWS;
-  for await (const block of recordBlocks(input.chunks, RECORD_BYTES, records, input.path)) {
-    const rows = parseBlock(block, columns, tally, dropMmio, input.path);
-    if (rows > 0) yield columns.batch(rows);
-  }
-}
-
-/** Turns whole records into rows; returns their number. */
-function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio: boolean, source: string): number {
-  const { cpu, kind, vaWords, pa, paWords, size, insns, mode } = columns;
-  const words = new Uint32Array(block.buffer as ArrayBuffer, block.byteOffset, block.length / 4);
+/** Turns whole records into rows, from word `from` on until they end or a batch is full; returns where it stopped. */
+function parseRecords(
+  words: Uint32Array,
+  from: number,
+  rows: Rows,
+  tally: Tally,
+  dropMmio: boolean,
+  source: string,
+): number {
+  const { cpu, kind, vaWords, pa, paWords, size, insns, mode, asid, arg } = rows;
   const { nodeCounts, image, linear } = tally.capture;
   const lastKind = lastKindOf(tally.features);
   const withSpaces = (tally.features & FEATURE_ROOTS) !== 0;
-  let n = 0;
-  for (let at = 0; at < words.length; at += WORDS) {
+  let n = rows.count;
+  let at = from;
+  for (; at < words.length && n < BATCH_ROWS; at += WORDS) {
     const flags = words[at + 4];
     const recordKind = (flags >>> 8) & 15;
     const privilege = (flags >>> 16) & 3;
@@ -141,12 +122,12 @@ function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio:
       throw malformed(flags, lastKind, tally.records + at / WORDS, source);
     }
     if (recordKind === KIND_CONTROL) {
-      n += controlRows(words.subarray(at, at + WORDS), columns, n, tally.spaces);
+      n += controlRows(words.subarray(at, at + WORDS), rows, n, tally.spaces);
       continue;
     }
     cpu[n] = flags & 0xff;
-    if (withSpaces) columns.asid[n] = tally.spaces.asids[flags & 0xff];
-    if (lastKind === KIND_CONTROL) columns.arg[n] = 0n;
+    if (withSpaces) asid[n] = tally.spaces.asids[flags & 0xff];
+    if (lastKind === KIND_CONTROL) arg[n] = 0n;
     vaWords[2 * n] = words[at];
     vaWords[2 * n + 1] = words[at + 1];
     if (recordKind === KIND_MARKER) {
@@ -178,8 +159,8 @@ function parseBlock(block: Uint8Array, columns: Columns, tally: Tally, dropMmio:
     }
     n++;
   }
-  tally.records += words.length / WORDS;
-  return n;
+  rows.count = n;
+  return at;
 }
 
 /** The kind of a marker's row; the end of a phase gets the number of the phase. */
@@ -197,8 +178,8 @@ function markRow(number: number, row: number, vaWords: Uint32Array, tally: Tally
  * The rows of a control record, from row `n` on; returns their number. A root that is not the one the vCPU has already is
  * a switch of address spaces, with the one left in a second row; everything else is a marker.
  */
-function controlRows(words: Uint32Array, columns: Columns, n: number, spaces: AddressSpaces): number {
-  const { cpu, kind, va, pa, size, insns, mode, asid, arg } = columns;
+function controlRows(words: Uint32Array, rows: Rows, n: number, spaces: AddressSpaces): number {
+  const { cpu, kind, va, pa, size, insns, mode, asid, arg } = rows;
   const [low, high, atLow, atHigh, flags, last] = words;
   const vcpu = flags & 0xff;
   const code = last >>> 16;
@@ -206,21 +187,21 @@ function controlRows(words: Uint32Array, columns: Columns, n: number, spaces: Ad
   const isRoot = code === CONTROL_ROOT && operand !== PA_UNKNOWN;
   const left = isRoot ? spaces.enter(vcpu, operand) : operand;
   const isTold = (atLow & atHigh) >>> 0 === 0xffff_ffff;
-  const rows = left !== operand ? 2 : isTold ? 0 : 1;
-  for (let i = n; i < n + rows; i++) {
+  const count = left !== operand ? 2 : isTold ? 0 : 1;
+  for (let i = n; i < n + count; i++) {
     cpu[i] = vcpu;
     pa[i] = PA_UNKNOWN;
     size[i] = insns[i] = 0;
     mode[i] = MODE_KERNEL;
     asid[i] = spaces.asids[vcpu];
   }
-  if (rows === 2) {
+  if (count === 2) {
     [kind[n], va[n], arg[n]] = [CTX_SWITCH, operand, BigInt(spaces.asids[vcpu])];
     [kind[n + 1], va[n + 1], arg[n + 1]] = [OPERANDS, left, 0n];
-  } else if (rows === 1) {
+  } else if (count === 1) {
     [kind[n], va[n], arg[n]] = [MARKER, BigInt(CONTROL_MARKER + code), operand];
   }
-  return rows;
+  return count;
 }
 
 /** What a capture announces in its first record; 0 for old ones. */
@@ -274,13 +255,14 @@ export const raw24: TraceFormat = {
     const derives = options.derive && features === 0;
     const derivation = derives && capture.machine ? await Derivation.of(input.path, capture.machine) : null;
     const dropMmio = options.dropMmio ?? false;
-    const batches = parse(input, tally, dropMmio);
+    const columns: readonly ColumnName[] = [
+      ...(['cpu', 'kind', 'va', 'pa', 'size', 'insns', 'mode'] as const),
+      ...(features & FEATURE_ROOTS ? (['asid'] as const) : []),
+      ...(features ? (['arg'] as const) : []),
+    ];
+    const batches = parse(input, new Rows(columns), tally, dropMmio);
     return {
-      columns: [
-        ...(['cpu', 'kind', 'va', 'pa', 'size', 'insns', 'mode'] as const),
-        ...(features & FEATURE_ROOTS ? (['asid'] as const) : []),
-        ...(derivation || features ? (['arg'] as const) : []),
-      ],
+      columns: derivation ? [...columns, 'arg'] : columns,
       batches: derivation ? derivation.rows(batches, dropMmio) : batches,
       metadata(): Partial<TraceMetadata> {
         const known = capture.metadata();

@@ -29,12 +29,12 @@ async function* parse(input: Input, sink: SampleSink, source: SpeSource, damage:
   for await (const chunk of input.chunks) {
     for (const records of decoder.decode(chunk)) {
       speRows.add(records, source);
-      if (sink.rows.full) yield sink.rows.take();
+      if (sink.rows.full) yield* sink.rows.take();
     }
   }
   decoder.jump(0);
   if (sink.tally.counts.samples === 0) throw noAddresses(input.path, 'no record of SPE');
-  if (sink.rows.count > 0) yield sink.rows.take();
+  if (sink.rows.count > 0) yield* sink.rows.take();
 }
 
 export const spe: TraceFormat = {

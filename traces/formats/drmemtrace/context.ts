@@ -2,9 +2,9 @@
 // It changes seldom, so whole runs of rows are filled with it at once.
 
 import { MODE_KERNEL, MODE_USER } from '../../batch.js';
+import { type Rows } from '../../rows.js';
 import { type Threads } from '../../threads.js';
 import { MARKER } from './records.js';
-import { type RowColumns } from './columns.js';
 
 const FOLDED = 0x8000_0000;
 /** Of a CPU_ID of Linux; the bits above are the node. */
@@ -58,26 +58,27 @@ export class Context {
     this.cpu = rule.core;
   }
 
-  /** Fills the rows up to `end` with what holds so far; to be called before anything changes. */
-  fill(columns: RowColumns, end: number): void {
-    const from = this.filled;
+  /** Fills the rows so far with what holds for them; to be called before anything changes. */
+  fill(rows: Rows): void {
+    const { filled: from } = this;
+    const { count: end } = rows;
     if (from === end) return;
-    columns.cpu.fill((this.cpu ??= this.guess()), from, end);
-    columns.tid.fill(this.tid!, from, end);
-    columns.asid.fill(this.pid!, from, end);
-    columns.time.fill(this.time, from, end);
-    columns.mode?.fill(this.mode, from, end);
+    rows.cpu.fill((this.cpu ??= this.guess()), from, end);
+    rows.tid.fill(this.tid!, from, end);
+    rows.asid.fill(this.pid!, from, end);
+    rows.time.fill(this.time, from, end);
+    rows.mode.fill(this.mode, from, end);
     this.filled = end;
   }
 
-  /** Whether rows before `end` are still to be filled. */
-  lacks(end: number): boolean {
-    return this.filled < end;
+  /** Whether there are rows still to be filled. */
+  lacks({ count }: Rows): boolean {
+    return this.filled < count;
   }
 
-  /** The rows were handed on; filling starts anew. */
-  restart(): void {
-    this.filled = 0;
+  /** Filled rows were handed on; of those left, all filled, there are `count`. */
+  restart({ count }: Rows): void {
+    this.filled = count;
   }
 
   /** The records from here on are of a thread; its process is the one that it was last seen in. */

@@ -1,16 +1,16 @@
 // Turns the records of one drmemtrace into rows, by the rules of DynamoRIO's own reader (clients/drcachesim/reader/reader.cpp,
 // process_input_entry): what is a fetch, what only says where the next access is from, what belongs to the start of a chunk.
 
-import { BATCH_ROWS, FETCH, LOAD, STORE } from '../../batch.js';
+import { BATCH_ROWS, FETCH, LOAD, STORE, type Batch, type ColumnName } from '../../batch.js';
 import { InputError } from '../../errors.js';
-import { RowColumns } from './columns.js';
+import { Rows } from '../../rows.js';
 import { Context, type CpuRule } from './context.js';
 import { PhysicalPages } from './physical.js';
 import { MARKER, NEWEST_VERSION, OLDEST_VERSION, RECORD_BYTES, TYPE } from './records.js';
 import { Tally } from './tally.js';
 
 const WORDS = RECORD_BYTES / 4;
-/** Rows that one record may make: a bundle has a byte for the length of each of its instructions. */
+/** Instructions that a bundle may have: it has a byte for the length of each. */
 const MAX_BUNDLE = 8;
 const DEFAULT_PAGE_SHIFT = 12;
 
@@ -33,11 +33,10 @@ function isPrefetch(type: number): boolean {
 }
 
 export class RecordParser {
-  readonly columns: RowColumns;
+  readonly columns: readonly ColumnName[];
   readonly context: Context;
   readonly tally = new Tally();
-  /** Rows of the batch that is being filled. */
-  rows = 0;
+  private readonly rows: Rows;
   /** Records before those being parsed. */
   private records = 0;
   private lastType = 0;
@@ -61,19 +60,25 @@ export class RecordParser {
     private readonly source: string,
     private readonly advise: { physical: string; kernel: string },
     rule: CpuRule,
-    columns: { physical: boolean; kernel: boolean },
+    private readonly has: { physical: boolean; kernel: boolean },
   ) {
-    this.columns = new RowColumns(columns.physical, columns.kernel);
+    this.columns = [
+      ...(['cpu', 'kind', 'va', 'size', 'asid', 'tid', 'time'] as const),
+      ...(has.physical ? (['pa'] as const) : []),
+      ...(has.kernel ? (['mode'] as const) : []),
+    ];
+    this.rows = new Rows(this.columns);
     this.context = new Context(rule);
   }
 
   /** Parses records from word `at` on until they end or the batch is full; returns where it stopped. */
   parse(words: Uint32Array, at: number): number {
-    const { kind, vaWords, size, paWords } = this.columns;
-    const { last, tally } = this;
+    const { last, tally, rows } = this;
+    const { kind, vaWords, size } = rows;
+    const { physical } = this.has;
     const first = at;
-    let rows = this.rows;
-    for (; at < words.length && rows <= BATCH_ROWS - MAX_BUNDLE; at += WORDS) {
+    let n = rows.count;
+    for (; at < words.length && n < BATCH_ROWS; at += WORDS) {
       const head = words[at];
       const action = ACTION[head & 0xffff];
       if (action === ENCODING) {
@@ -83,9 +88,9 @@ export class RecordParser {
       const low = words[at + 1];
       const high = words[at + 2];
       if (action === OTHER) {
-        this.rows = rows;
+        rows.count = n;
         this.other(head & 0xffff, head >>> 16, low, high, this.records + (at - first) / WORDS);
-        rows = this.rows;
+        n = rows.count;
         continue;
       }
       const bytes = head >>> 16;
@@ -98,28 +103,29 @@ export class RecordParser {
         last[1] = high;
         last[2] = bytes;
       }
-      kind[rows] = action;
-      vaWords[2 * rows] = low;
-      vaWords[2 * rows + 1] = high;
-      size[rows] = bytes;
-      if (paWords !== undefined) this.translate(rows, low, high);
-      rows++;
+      kind[n] = action;
+      vaWords[2 * n] = low;
+      vaWords[2 * n + 1] = high;
+      size[n] = bytes;
+      if (physical) this.translate(n, low, high);
+      n++;
     }
-    this.rows = rows;
+    rows.count = n;
     this.records += (at - first) / WORDS;
     if (at > first) this.lastType = words[at - WORDS] & 0xffff;
     return at;
   }
 
-  /** Completes the rows of a batch, which are then to be taken. */
-  settle(): void {
-    this.fill(this.records);
+  /** Whether a batch is to be taken before more is parsed. */
+  get full(): boolean {
+    return this.rows.full;
   }
 
-  /** Starts the next batch. */
-  next(): void {
-    this.rows = 0;
-    this.context.restart();
+  /** Hands on the rows of a batch, if there are any, and begins the next one. */
+  *take(): Generator<Batch, void> {
+    this.fill(this.records);
+    if (this.rows.count > 0) yield* this.rows.take();
+    this.context.restart(this.rows);
   }
 
   /** Throws InputError when the records end where no file does. */
@@ -236,7 +242,7 @@ export class RecordParser {
       case MARKER.HARDWARE_EVENT:
       case MARKER.HARDWARE_CONTEXT_RETURN:
         this.fill(record);
-        if (context.transfer(number) && !this.columns.mode) {
+        if (context.transfer(number) && !this.has.kernel) {
           throw this.malformed(
             record,
             'no kernel code in a file whose FILETYPE names none',
@@ -263,7 +269,7 @@ export class RecordParser {
     if (number === MARKER.VIRTUAL_ADDRESS && !physical) {
       throw this.malformed(record, 'a PHYSICAL_ADDRESS before a VIRTUAL_ADDRESS', 'none');
     }
-    if (!this.columns.pa) {
+    if (!this.has.physical) {
       throw this.malformed(
         record,
         'no physical addresses in a file that begins without',
@@ -291,7 +297,7 @@ export class RecordParser {
   /** Takes the pages of the process that the records are now of. */
   private enterSpace(): void {
     const { pid } = this.context;
-    if (!this.columns.pa || pid === null) return;
+    if (!this.has.physical || pid === null) return;
     let pages = this.spaces.get(pid);
     if (!pages) this.spaces.set(pid, (pages = new PhysicalPages(this.pageShift)));
     this.pages = pages;
@@ -315,28 +321,24 @@ export class RecordParser {
   }
 
   private fetch(low: number, high: number, bytes: number): void {
-    const { kind, vaWords, size } = this.columns;
-    const row = this.rows++;
-    kind[row] = FETCH;
-    vaWords[2 * row] = low;
-    vaWords[2 * row + 1] = high;
-    size[row] = bytes;
-    if (this.columns.pa) this.translate(row, low, high);
+    const row = this.rows.add(FETCH, low, high);
+    this.rows.size[row] = bytes;
+    if (this.has.physical) this.translate(row, low, high);
   }
 
   private translate(row: number, low: number, high: number): void {
-    const { pages, columns } = this;
+    const { pages, rows } = this;
     // Without pages there is no process either, which is an error when the row is filled.
-    if (pages !== null && !pages.translate(low, high, columns.paWords!, 2 * row)) this.tally.unknownPa++;
+    if (pages !== null && !pages.translate(low, high, rows.paWords, 2 * row)) this.tally.unknownPa++;
   }
 
   /** Fills the rows so far with the context, which is about to change in `record`. */
   private fill(record: number): void {
-    const { context } = this;
-    if (this.rows > 0 && (context.tid === null || context.pid === null) && context.lacks(this.rows)) {
+    const { context, rows } = this;
+    if ((context.tid === null || context.pid === null) && context.lacks(rows)) {
       throw this.malformed(record, 'THREAD and PID records before accesses', 'accesses without');
     }
-    context.fill(this.columns, this.rows);
+    context.fill(rows);
   }
 
   private checkVersion(low: number, high: number, record: number): void {

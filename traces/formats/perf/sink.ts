@@ -41,7 +41,7 @@ export class SampleSink {
     const tid = Math.max(0, sample.tid);
     const cpu = sample.cpu >= 0 ? sample.cpu : this.cpuOf(tid);
     const level = mode ?? modeOfCode(ip ?? address ?? 0n);
-    if (isFetch) rows.add(cpu, FETCH, ip, null, level, tid, time);
+    if (isFetch) rows.addSample(cpu, FETCH, ip, null, level, tid, time);
     if (!isAddressed) return;
     const known = (dataSrc === null ? null : kindOf(dataSrc)) ?? kind;
     const pa = sample.pa === 0n ? null : sample.pa;
@@ -53,7 +53,7 @@ export class SampleSink {
       counts.latencies++;
       counts.latencyCycles += weight;
     }
-    rows.add(cpu, known ?? LOAD, address, pa, level, tid, time);
+    rows.addSample(cpu, known ?? LOAD, address, pa, level, tid, time);
   }
 
   /** Fails when there was nothing to make rows of. */

@@ -70,13 +70,13 @@ export class SpeRows {
       const { time } = source;
       const tid = source.tid(time, (has & HAS_CONTEXT) !== 0 ? records.context[i] : null);
       const mode = modeOf(records, i);
-      if (isFetch) rows.add(source.cpu, FETCH, records.pc[i], null, mode, tid, time);
+      if (isFetch) rows.addSample(source.cpu, FETCH, records.pc[i], null, mode, tid, time);
       if (!withVa) continue;
       this.count(records, i, sources);
       const pa = (has & HAS_PA) !== 0 ? records.pa[i] : null;
       if (pa === null) counts.unknownPa++;
       const kind = (records.operation[i] & OPERATION_STORE) !== 0 ? STORE : LOAD;
-      rows.add(source.cpu, kind, records.va[i], pa, mode, tid, time);
+      rows.addSample(source.cpu, kind, records.va[i], pa, mode, tid, time);
     }
   }
 
