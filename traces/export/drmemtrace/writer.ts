@@ -5,6 +5,7 @@ import { InputError } from '../../errors.js';
 import { PhysicalPages } from '../../formats/drmemtrace/physical.js';
 import { FILETYPE, MARKER, RECORD_BYTES, TYPE } from '../../formats/drmemtrace/records.js';
 import { type TraceMetadata } from '../../metadata.js';
+import { wordsOf } from '../text.js';
 
 const VERSION = 3;
 const PAGE_SHIFT = 12;
@@ -33,11 +34,6 @@ interface Context {
   cpu: number;
   timeLow: number;
   timeHigh: number;
-}
-
-/** A 64-bit column as pairs of words. */
-function wordsOf(column: BigUint64Array | undefined): Uint32Array | null {
-  return column ? new Uint32Array(column.buffer, column.byteOffset, 2 * column.length) : null;
 }
 
 function hex(low: number, high: number): string {
@@ -111,9 +107,9 @@ export class RecordWriter {
 
   /** Writes rows from `row` on until the buffer or the chunk is full; returns the row after them. */
   rows(batch: Batch, row: number): number {
-    const va = wordsOf(batch.va)!;
-    const pa = wordsOf(batch.pa);
-    const time = wordsOf(batch.time);
+    const va = wordsOf(batch.va);
+    const pa = batch.pa && wordsOf(batch.pa);
+    const time = batch.time && wordsOf(batch.time);
     const { kind, cpu, tid, asid, size } = batch;
     const fixed = {
       tid: this.constant('tid', ONLY_THREAD),
