@@ -103,6 +103,8 @@ export class Vcpu {
   number: u32;
   /** The CPU that it is on; -1: none. */
   cpu: i32;
+  /** The one that it was on last. */
+  lastCpu: u32;
   random: u64;
 
   // The guest's view: PMBPTR, PMBLIMITR, PMBSR, where the buffer begins

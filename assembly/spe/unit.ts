@@ -187,6 +187,8 @@ export function recordIsComplete(v: Vcpu): void {
 /** PSB CSYNC; DSB; ISB: what is in flight is written. */
 export function drainUnit(lane: Lane, v: Vcpu): void {
   if (v.cpu < 0) return;
+  // Nothing is in flight behind it; on another CPU the time before means nothing.
+  v.busyUntil = 0;
   if (HAS_FAULT(KERNEL(lane), Fault.SpeSkipDrain)) {
     v.hasPending = false;
     return;
