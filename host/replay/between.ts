@@ -2,7 +2,8 @@
 // its page tables, each just before the row of its record.
 
 import { type Batch } from '../../traces/batch.js';
-import { FIRST_SYSTEM_EVENT, OPERANDS } from '../../traces/events.js';
+import { InputError } from '../../traces/errors.js';
+import { FIRST_SYSTEM_EVENT, kindName, OPERANDS } from '../../traces/events.js';
 import { type Core } from '../core/instance.js';
 import { type CapturedTables } from '../tables/captured.js';
 
@@ -25,11 +26,18 @@ interface Pending {
 /** Operands that the core takes. */
 const MOST_OPERANDS = 5;
 
+/** Events whose first operand is a CPU. */
+const OF_A_CPU: ReadonlySet<string> = new Set(['cpu_up', 'cpu_down', 'cpu_suspend', 'cpu_resume']);
+
 /** The events of a trace, for the lanes that expand them. */
 export class Events {
   private pending: Pending | null = null;
 
-  constructor(private readonly core: Core) {
+  constructor(
+    private readonly core: Core,
+    private readonly path: string,
+    private readonly cpus: number,
+  ) {
     core.stopAtEvents();
   }
 
@@ -53,6 +61,15 @@ export class Events {
     const { record, cpu, kind, operands } = this.pending;
     this.pending = null;
     const [va, arg, a, b, c] = Array.from({ length: MOST_OPERANDS }, (_, i) => operands[i] ?? 0n);
+    if (OF_A_CPU.has(kindName(kind)) && va >= BigInt(this.cpus)) {
+      throw new InputError({
+        source: this.path,
+        at: `record ${record}`,
+        expected: `a ${kindName(kind)} of a CPU that the machine has (0 to ${this.cpus - 1})`,
+        found: `CPU ${va}`,
+        advice: 'give the machine more CPUs with machine.cpus or machine.cpuNode',
+      });
+    }
     // Sizes of images and the like fill more rows; the core has them from the regions of the trace.
     this.core.runEvent(BigInt(record), cpu, kind, va, arg, a, b, c);
   }

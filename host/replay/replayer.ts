@@ -169,7 +169,7 @@ export class Replayer {
     // The image of the tables is there before the lanes that take them over.
     this.changes = source.tables ? new TableChanges(core, source.tables) : null;
     this.lanes = configs.map((config, i) => addLane(core, config, topologies[i], source, source.tables));
-    this.events = configs.some(isEventful) ? new Events(core) : null;
+    this.events = configs.some(isEventful) ? new Events(core, source.path, topologies[0].cpuNode.length) : null;
     this.timelines = configs.map((config, i) =>
       hasTimeline(config) ? new Timeline(core, this.lanes[i], config.machine.clockGHz) : null,
     );
