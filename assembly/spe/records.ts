@@ -158,7 +158,7 @@ export class Vcpu {
   read: u64;
   shareLeft: u32;
   lastPointer: u64;
-  /** Records lost since the guest cleared PMBSR. */
+  /** Records that were lost or collided since the guest cleared PMBSR. */
   unreported: u64;
 }
 

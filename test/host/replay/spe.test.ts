@@ -11,8 +11,10 @@ import { packageRoot } from '../../../host/paths.js';
 import { replayTrace } from '../../../host/replay/replay.js';
 import { type Summary } from '../../../host/results/summary.js';
 import { inspect } from '../../../traces/info.js';
+import { perfData } from '../../../traces/formats/perfData.js';
 import { metadataWith } from '../../../traces/metadata.js';
 import { writeTrace } from '../../../traces/writer.js';
+import { readAs } from '../../traces/perf.js';
 import { batchOf, eachOf } from '../../traces/support.js';
 import { caughtOutput } from '../output.js';
 import { eventNames, stepsOf, traceOf } from '../synth/support.js';
@@ -183,6 +185,19 @@ describe('streams on disk', () => {
       // Every record begins with the address of an instruction and ends in padding behind a timestamp.
       for (let at = 0; at < stream.length; at += 64) expect(stream[at]).toBe(0xb0);
     }
+  });
+
+  it('says in the perf.data of which core the data sources are, so that readers know what served a load', async () => {
+    const trace = await traceOf('spe-run', { ...SMALL, slices: 10, workingSet: '64K' });
+    const directory = join(folder, 'served');
+    const caches =
+      'machine={ caches: { l1i: { sets: 64, ways: 8 }, l1d: { sets: 64, ways: 8 }, l2: { sets: 512, ways: 8 }, llc: null } }';
+    await run(trace, '--set', 'paging={ format: arm64 }', '--set', caches, ...options, '-o', directory);
+    const { metadata } = await readAs(perfData, readFileSync(join(directory, 'spe', 'perf.data')));
+    // 64K of data in an L2 of 256K, behind an L1D of 32K: all three serve some.
+    const served = metadata.notes!.find((note) => note.includes('served by'));
+    for (const source of ['l1', 'l2', 'dram']) expect(served).toMatch(new RegExp(`\\b${source} [\\d.]+ %`));
+    expect(served).not.toContain('unknown');
   });
 
   it('needs a directory', async () => {
