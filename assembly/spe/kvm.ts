@@ -25,7 +25,7 @@ import {
   RECORD_BYTES,
   TRANSLATION_FAULT,
 } from './registers';
-import { drainUnit, interval, startCounting, stopCounting } from './unit';
+import { cyclesOf, drainUnit, interval, startCounting, stopCounting } from './unit';
 import { shadowClear, shadowDrop } from './stream';
 
 /** Software's cycles of a CPU so far. */
@@ -197,6 +197,9 @@ export function takeInterrupt(lane: Lane, v: Vcpu): void {
   const spe = SPE(lane);
   const before = spent(lane, v);
   const status = v.hwStatus;
+  const now = OPERATIONS(v.cpu).now;
+  // A stop does not wait for it.
+  const early = v.irqAt > now ? cyclesOf(lane, v.irqAt - now) : 0;
   v.irqAt = NEVER;
   stopCounting(v);
   ADD(BLOCK(lane, v.cpu), Stat.SpeIrqs, 1);
@@ -215,7 +218,8 @@ export function takeInterrupt(lane: Lane, v: Vcpu): void {
   }
   if (v.enabled) resume(lane, v);
   const cycles = spent(lane, v) - before;
-  ADD(BLOCK(lane, v.cpu), Stat.SpeBlackout, COST(lane, Cost.SpeIrq) + cycles);
+  const waited = COST(lane, Cost.SpeIrq) - min<u64>(early, COST(lane, Cost.SpeIrq));
+  ADD(BLOCK(lane, v.cpu), Stat.SpeBlackout, waited + cycles);
   miss(lane, v, cycles);
 }
 

@@ -122,6 +122,11 @@ export function operationsIn(lane: Lane, cycles: u64): u64 {
   return ((cycles << 8) + each - 1) / each;
 }
 
+/** Cycles of operations. */
+export function cyclesOf(lane: Lane, operations: u64): u64 {
+  return (operations * PARAMETER(SPE(lane), SpeParameter.CyclesPerOp)) >> 8;
+}
+
 /** The unit stops: its status, and when the interrupt comes. */
 function stop(lane: Lane, v: Vcpu, status: u64): void {
   v.hwStatus |= status | SERVICE;

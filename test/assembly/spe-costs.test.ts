@@ -101,6 +101,15 @@ describe('times', () => {
     expect(spe(machine.begin(PAGES * PAGE))).toMatchObject({ missed: Math.floor(184_000 / 2 / PERIOD) });
   });
 
+  test('a stop does not wait for the interrupt: the blackout ends there', () => {
+    const machine = new SpeMachine({ system: { speStrategy: 'pin-vm' }, machine: { cpi: 2 }, costs: { speIrq: 1000 } });
+    machine.begin(PAGE);
+    // The 65th sample finds no room. 150 operations, 300 cycles, later the guest stops.
+    machine.run(65 * PERIOD + 150);
+    machine.disable();
+    expect(spe(machine.sums())).toMatchObject({ full: 1, irqs: 1, blackout: 300 });
+  });
+
   test('what is less than a period of it counts with what comes', () => {
     // Enabling traps once: 200 cycles, each an operation. Of 200, 400 and 600 there are 0, 1 and 2 periods of 256.
     const machine = new SpeMachine({ system: { speStrategy: 'pin-buffer' }, costs: { exitVhe: 200 } });
