@@ -7,7 +7,7 @@ import { Stat } from '../stats';
 import { Event } from '../systems/events';
 import { violated } from '../systems/kernel';
 import { closeBuffer } from './copy';
-import { createGuest, destroyGuest, guestOf, ownBuffer, remapBuffer } from './guest';
+import { destroyGuest, guestOf, ownBuffer, remapBuffer } from './guest';
 import { disable, enable, enter, interruptGuest, leave, program, readPointer, switchTask } from './kvm';
 import { initOperations, OPERATIONS } from './operations';
 import { readBuffer } from './reader';
@@ -80,10 +80,14 @@ function isOfSpe(kind: u32): bool {
 /** Expands one event, after the kernel's part. */
 export function speEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: u64, b: u64): void {
   const spe = SPE(lane);
-  if (isOfSpe(kind)) spe.traced = true;
+  if (isOfSpe(kind) && !spe.traced) {
+    // The system's own profiling ends where the trace's begins.
+    finishSpe(lane);
+    spe.traced = true;
+  }
   switch (kind) {
     case Event.VmCreate:
-      createGuest(lane, <u32>va, cpu);
+      guestOf(lane, <u32>va, cpu);
       break;
     case Event.VmDestroy:
       destroy(lane, guestOf(lane, <u32>va, cpu), cpu);
@@ -105,7 +109,7 @@ export function speEvent(lane: Lane, cpu: u32, kind: u32, va: u64, arg: u64, a: 
       break;
     case Event.Kmap:
     case Event.Kunmap:
-      remapBuffer(lane, guestOf(lane, machineOn(lane, cpu), cpu), va, arg, kind == <u32>Event.Kunmap, cpu);
+      remapBuffer(lane, guestOf(lane, machineOn(lane, cpu), cpu), va, arg * a, kind == <u32>Event.Kunmap, cpu);
       break;
     case Event.Stage2Fault:
     case Event.Stage2Unmap:
@@ -151,6 +155,7 @@ function stopProfiling(lane: Lane, v: Vcpu): void {
 /** vm_destroy: its vCPUs stop on this CPU; nothing of it stays. */
 function destroy(lane: Lane, guest: Guest, cpu: u32): void {
   const spe = SPE(lane);
+  const there = SPE_CPU(spe, cpu).vcpu;
   let before: Vcpu | null = null;
   let next = spe.vcpus;
   while (next) {
@@ -160,13 +165,15 @@ function destroy(lane: Lane, guest: Guest, cpu: u32): void {
       before = v;
       continue;
     }
-    enter(lane, v, v.cpu >= 0 ? v.cpu : cpu);
+    if (v.enabled) enter(lane, v, v.cpu >= 0 ? v.cpu : cpu);
     stopProfiling(lane, v);
     leave(lane, v);
     if (v.kernelBytes) closeBuffer(lane, v);
     if (before) before.next = v.next;
     else spe.vcpus = v.next;
   }
+  // Another machine's goes on.
+  if (there && there.guest != guest) enter(lane, there, cpu);
   destroyGuest(lane, guest, cpu);
   // G6
   if (guest.tables) violated(lane, Check.Accounting, 0, cpu);
@@ -192,7 +199,8 @@ export function beginProfiling(lane: Lane, cpu: u32): void {
 export function finishSpe(lane: Lane): void {
   let v = SPE(lane).vcpus;
   while (v) {
-    if (v.cpu >= 0) stopProfiling(lane, v);
+    if (v.enabled) enter(lane, v, v.lastCpu);
+    stopProfiling(lane, v);
     v = v.next;
   }
 }

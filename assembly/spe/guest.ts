@@ -28,7 +28,7 @@ export function guestOf(lane: Lane, number: u32, cpu: u32): Guest {
 }
 
 /** vm_create. With PinVm all of its memory is pinned and mapped now. */
-export function createGuest(lane: Lane, number: u32, cpu: u32): Guest {
+function createGuest(lane: Lane, number: u32, cpu: u32): Guest {
   const spe = SPE(lane);
   let guest = spe.guests;
   while (guest && guest.live) guest = guest.next;
@@ -111,9 +111,9 @@ export function mapBuffer(lane: Lane, guest: Guest, from: u64, end: u64, cpu: u3
  * The guest's kernel maps other pages where a buffer has or had some (kmap), with the bytes of the old ones, or unmaps them (kunmap). Stage 2 maps a
  * new page when something faults on it.
  */
-export function remapBuffer(lane: Lane, guest: Guest, from: u64, pages: u64, unmaps: bool, cpu: u32): void {
-  const end = from + pages * PAGE_BYTES(lane);
-  for (let va = from; va < end; va += PAGE_BYTES(lane)) {
+export function remapBuffer(lane: Lane, guest: Guest, from: u64, bytes: u64, unmaps: bool, cpu: u32): void {
+  const end = from + bytes;
+  for (let va = from & ~(PAGE_BYTES(lane) - 1); va < end; va += PAGE_BYTES(lane)) {
     const entry = findEntry(lane, guest.stage1, va);
     if (!entry || !load<u64>(entry)) continue;
     const old = pageAtVa(lane, guest, va);

@@ -25,7 +25,7 @@ import {
   RECORD_BYTES,
   TRANSLATION_FAULT,
 } from './registers';
-import { drainUnit, interval, startCounting, stopCounting } from './unit';
+import { cyclesOf, drainUnit, interval, startCounting, stopCounting } from './unit';
 import { shadowClear, shadowDrop } from './stream';
 
 /** Software's cycles of a CPU so far. */
@@ -62,13 +62,15 @@ export function program(lane: Lane, v: Vcpu, va: u64, limit: u64, filter: u32): 
     disable(lane, v);
     readBuffer(lane, v, v.cpu);
   }
+  if (v.begun && copies(SPE(lane))) dropBuffer(lane, v);
   v.begun = true;
-  v.base = va;
-  const isBuffer = limit > va && limit - va <= PARAMETER(SPE(lane), SpeParameter.GuestBytes);
-  v.limit = isBuffer ? limit - INSIDE(lane, limit) : va;
-  v.pointer = va;
+  // The driver's pointer is one that a record can begin at: no record crosses a page.
+  v.base = (va + RECORD_BYTES - 1) & ~(RECORD_BYTES - 1);
+  const isBuffer = v.base >= va && limit > v.base && limit - v.base <= PARAMETER(SPE(lane), SpeParameter.GuestBytes);
+  v.limit = isBuffer ? max(limit - INSIDE(lane, limit), v.base) : v.base;
+  v.pointer = v.base;
   v.filter = filter ? filter : <u32>PARAMETER(SPE(lane), SpeParameter.Filter);
-  mapBuffer(lane, v.guest, va, v.limit, v.cpu);
+  mapBuffer(lane, v.guest, v.base, v.limit, v.cpu);
   identify(lane, v);
   access(lane, v, Stat.SpeTrapPmbptr);
   access(lane, v, Stat.SpeTrapPmblimitr);
@@ -143,14 +145,15 @@ function quiesce(lane: Lane, v: Vcpu): void {
   v.on = false;
 }
 
-/** spe_disable, and the stop at a context switch: PMSCR, PSB CSYNC, PMBLIMITR. */
-export function disable(lane: Lane, v: Vcpu): void {
-  if (!v.enabled) return;
+/** spe_disable, and the stop at a context switch: PMSCR, PSB CSYNC, PMBLIMITR. False: a fault has ended the profiling before. */
+export function disable(lane: Lane, v: Vcpu): bool {
+  if (!v.enabled) return false;
   quiesce(lane, v);
-  if (!v.enabled) return;
+  if (!v.enabled) return false;
   access(lane, v, Stat.SpeTrapPmblimitr);
   end(lane, v);
   showBuffer(lane, v);
+  return true;
 }
 
 /** The buffer is no longer enabled. */
@@ -194,6 +197,9 @@ export function takeInterrupt(lane: Lane, v: Vcpu): void {
   const spe = SPE(lane);
   const before = spent(lane, v);
   const status = v.hwStatus;
+  const now = OPERATIONS(v.cpu).now;
+  // A stop does not wait for it.
+  const early = v.irqAt > now ? cyclesOf(lane, v.irqAt - now) : 0;
   v.irqAt = NEVER;
   stopCounting(v);
   ADD(BLOCK(lane, v.cpu), Stat.SpeIrqs, 1);
@@ -212,7 +218,8 @@ export function takeInterrupt(lane: Lane, v: Vcpu): void {
   }
   if (v.enabled) resume(lane, v);
   const cycles = spent(lane, v) - before;
-  ADD(BLOCK(lane, v.cpu), Stat.SpeBlackout, COST(lane, Cost.SpeIrq) + cycles);
+  const waited = COST(lane, Cost.SpeIrq) - min<u64>(early, COST(lane, Cost.SpeIrq));
+  ADD(BLOCK(lane, v.cpu), Stat.SpeBlackout, waited + cycles);
   miss(lane, v, cycles);
 }
 
@@ -269,6 +276,7 @@ export function enter(lane: Lane, v: Vcpu, cpu: u32): void {
   if (v.cpu >= 0) leave(lane, v);
   SPE_CPU(spe, cpu).vcpu = v;
   v.cpu = cpu;
+  v.lastCpu = cpu;
   v.switchAt = nextSwitch(lane, v);
   if (!v.enabled) return;
   v.on = true;
@@ -294,16 +302,15 @@ function nextSwitch(lane: Lane, v: Vcpu): u64 {
 export function switchTask(lane: Lane, v: Vcpu): void {
   v.switchAt = nextSwitch(lane, v);
   if (!v.enabled || !PARAMETER(SPE(lane), SpeParameter.Toggles)) return;
-  const left = v.sampleAt == NEVER ? 0 : v.sampleAt - OPERATIONS(v.cpu).now;
-  disable(lane, v);
-  if (v.enabled) return;
+  const left = v.sampleAt - OPERATIONS(v.cpu).now;
+  if (!disable(lane, v)) return;
   if (v.pointer + RECORD_BYTES > v.limit) {
     readBuffer(lane, v, v.cpu);
     beginAnew(lane, v);
   }
   access(lane, v, Stat.SpeTrapPmbptr);
   enable(lane, v);
-  if (!v.enabled || !left) return;
+  if (!v.enabled) return;
   // The interval counter is saved and restored.
   v.left = left;
   startCounting(v);

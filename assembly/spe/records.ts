@@ -103,6 +103,8 @@ export class Vcpu {
   number: u32;
   /** The CPU that it is on; -1: none. */
   cpu: i32;
+  /** The one that it was on last. */
+  lastCpu: u32;
   random: u64;
 
   // The guest's view: PMBPTR, PMBLIMITR, PMBSR, where the buffer begins
@@ -156,7 +158,7 @@ export class Vcpu {
   read: u64;
   shareLeft: u32;
   lastPointer: u64;
-  /** Records lost since the guest cleared PMBSR. */
+  /** Records that were lost or collided since the guest cleared PMBSR. */
   unreported: u64;
 }
 

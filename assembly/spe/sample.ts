@@ -114,6 +114,7 @@ function sample(lane: Lane, v: Vcpu, row: SampledRow): void {
   const each = PARAMETER(SPE(lane), SpeParameter.CyclesPerOp);
   if (due * each < v.busyUntil) {
     v.hwStatus |= COLLISION;
+    v.unreported++;
     ADD(block, Stat.SpeCollisions, 1);
     return;
   }

@@ -122,6 +122,11 @@ export function operationsIn(lane: Lane, cycles: u64): u64 {
   return ((cycles << 8) + each - 1) / each;
 }
 
+/** Cycles of operations. */
+export function cyclesOf(lane: Lane, operations: u64): u64 {
+  return (operations * PARAMETER(SPE(lane), SpeParameter.CyclesPerOp)) >> 8;
+}
+
 /** The unit stops: its status, and when the interrupt comes. */
 function stop(lane: Lane, v: Vcpu, status: u64): void {
   v.hwStatus |= status | SERVICE;
@@ -187,6 +192,8 @@ export function recordIsComplete(v: Vcpu): void {
 /** PSB CSYNC; DSB; ISB: what is in flight is written. */
 export function drainUnit(lane: Lane, v: Vcpu): void {
   if (v.cpu < 0) return;
+  // Nothing is in flight behind it; on another CPU the time before means nothing.
+  v.busyUntil = 0;
   if (HAS_FAULT(KERNEL(lane), Fault.SpeSkipDrain)) {
     v.hasPending = false;
     return;

@@ -5,8 +5,9 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { type ColumnName } from '../../traces/batch.js';
-import { InputError, UsageError } from '../../traces/errors.js';
+import { InputError, NodewalkError, UsageError } from '../../traces/errors.js';
 import { TraceReader } from '../../traces/reader.js';
+import { type Core } from '../core/instance.js';
 import { passKey } from '../config/replaying.js';
 import { formatName } from '../config/contradictions.js';
 import { PAGE_SHIFTS } from '../config/paging.js';
@@ -18,6 +19,7 @@ import { isEventful } from './kernel.js';
 import { machineBytes } from './machine.js';
 import { isSearch, searchSeeds } from './search.js';
 import { type LaneResult, MOST_KEPT_BYTES, replayedColumns, Replayer } from './replayer.js';
+import { bufferBytes } from './spe.js';
 import { summarizeLane } from './summarize.js';
 import { type Topology, topologyOf } from './topology.js';
 
@@ -69,6 +71,7 @@ export async function replayTrace(
 /** The same for configurations that take one pass over the trace. */
 async function replayPass(path: string, configs: readonly Config[], options: ReplayOptions = {}): Promise<Summary[]> {
   const reader = await TraceReader.open(path);
+  const cores: Core[] = [];
   try {
     const { metadata, rows } = reader;
     const trace = { cpuNode: metadata?.cpuNode ?? null, cpus: metadata?.cpus ?? (await countCpus(reader)) };
@@ -102,6 +105,7 @@ async function replayPass(path: string, configs: readonly Config[], options: Rep
         keptBytes,
       ),
     }));
+    cores.push(...groups.map(({ replayer }) => replayer.core));
     const stats = groups[0].replayer.core.Stat;
     for (const cell of cells) checkIntervals(cell, rows, stats.Count);
 
@@ -161,10 +165,18 @@ async function replayPass(path: string, configs: readonly Config[], options: Rep
         version: packageVersion(),
       },
     }));
+  } catch (error) {
+    if (!(error instanceof WebAssembly.RuntimeError) || !cores.some(isFull)) throw error;
+    throw new NodewalkError(
+      `${path}: the 4 GiB of memory that an emulated machine may take are used up; use smaller buffers, larger pages or a part of the trace`,
+    );
   } finally {
     await reader.close();
   }
 }
+
+/** Whether a core's memory has hardly room to grow. */
+const isFull = ({ memory }: Core): boolean => memory.buffer.byteLength > 2 ** 32 - 2 ** 21;
 
 /** Rows that are replayed again before others get their turn. */
 const BREATH_ROWS = 1 << 22;
@@ -179,7 +191,7 @@ function grouped(cells: readonly Cell[]): Cell[][] {
   for (const cell of cells) {
     const key = `${cell.topology.cpuNode.length} ${passKey(cell.config.replay)}`;
     const { tlbs, caches } = machineBytes(cell.config, cell.topology);
-    const bytes = tlbs + caches;
+    const bytes = tlbs + caches + bufferBytes(cell.config, cell.topology);
     const group = groups.findLast((other) => other.key === key);
     if (group && group.cells.length < MOST_LANES && group.bytes + bytes <= MOST_BYTES) {
       group.cells.push(cell);

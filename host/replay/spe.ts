@@ -8,11 +8,29 @@ import { type Topology } from './topology.js';
 /** Whether a configuration profiles. */
 export const isProfiled = ({ system }: Config): boolean => system.name === 'spe';
 
+/** Bytes of the buffers that the system programs itself: they are real in the emulator. */
+export function bufferBytes({ system }: Config, { cpuNode }: Topology): number {
+  if (system.name !== 'spe' || system.speEnable !== 'always') return 0;
+  const { speBufferBytes, speKernelBytes, speStrategy } = system;
+  const kernel = speStrategy.startsWith('copy') ? Math.min(speKernelBytes, speBufferBytes) : 0;
+  return cpuNode.length * (speBufferBytes + kernel);
+}
+
+/** The most that they may have. */
+const MOST_BUFFER_BYTES = 2 ** 31;
+
 const FILTERS = { user: 1, kernel: 2, both: 3 };
 const SHARE = 2 ** 16;
 
 /** Gives a lane its parameters; before the first row. */
-export function setSpe(core: Core, lane: Pointer, { system, machine }: Config, { nodes }: Topology): void {
+export function setSpe(core: Core, lane: Pointer, config: Config, topology: Topology): void {
+  const { system, machine } = config;
+  const { nodes, cpuNode } = topology;
+  const buffers = bufferBytes(config, topology);
+  if (buffers > MOST_BUFFER_BYTES)
+    throw new UsageError(
+      `system.speBufferBytes: the buffers of ${cpuNode.length} CPUs, KVM's included, have ${buffers / 2 ** 20} MiB, and may have ${MOST_BUFFER_BYTES / 2 ** 20}; use smaller ones, or speEnable: trace where the trace programs them`,
+    );
   if (system.speKernelNode !== null && system.speKernelNode >= nodes)
     throw new UsageError(
       `system.speKernelNode: node ${system.speKernelNode} is outside the machine's nodes 0 to ${nodes - 1}`,

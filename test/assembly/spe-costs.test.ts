@@ -2,7 +2,7 @@
 // tables (1 cycle each) and zeroing a page (1 for each of 64 lines).
 
 import { describe, expect, test } from 'vitest';
-import { PAGE, spe, SpeMachine } from './speMachine.js';
+import { BUFFER, PAGE, spe, SpeMachine } from './speMachine.js';
 
 const cycles = (counts: Record<string, number>) => counts['cycles.maintenance'] ?? 0;
 const perPage = PAGE / 64;
@@ -99,6 +99,53 @@ describe('times', () => {
     });
     // Enabling takes 260 * 700 + 2000 = 184000 cycles, at 2 cycles an operation 92000 operations: 359 periods of 256.
     expect(spe(machine.begin(PAGES * PAGE))).toMatchObject({ missed: Math.floor(184_000 / 2 / PERIOD) });
+  });
+
+  test('a stop does not wait for the interrupt: the blackout ends there', () => {
+    const machine = new SpeMachine({ system: { speStrategy: 'pin-vm' }, machine: { cpi: 2 }, costs: { speIrq: 1000 } });
+    machine.begin(PAGE);
+    // The 65th sample finds no room. 150 operations, 300 cycles, later the guest stops.
+    machine.run(65 * PERIOD + 150);
+    machine.disable();
+    expect(spe(machine.sums())).toMatchObject({ full: 1, irqs: 1, blackout: 300 });
+  });
+
+  test('what is less than a period of it counts with what comes', () => {
+    // Enabling traps once: 200 cycles, each an operation. Of 200, 400 and 600 there are 0, 1 and 2 periods of 256.
+    const machine = new SpeMachine({ system: { speStrategy: 'pin-buffer' }, costs: { exitVhe: 200 } });
+    machine.begin(PAGE, { enabled: false });
+    const missed = [1, 2, 3].map(() => {
+      machine.enable();
+      machine.disable();
+      return spe(machine.sums()).missed ?? 0;
+    });
+    expect(missed).toEqual([0, 1, 2]);
+  });
+
+  test('V2: buffers of any size at any page: their tables and the reads of the walk', () => {
+    // Pages before a multiple of 2M, and behind it: a table of 2M each; the three above are the same for all.
+    for (const [before, behind] of [
+      [0, 1],
+      [0, 3],
+      [1, 0],
+      [1, 513],
+      [2, 512],
+      [511, 1],
+      [512, 513],
+    ]) {
+      const machine = new SpeMachine({ system: { speStrategy: 'pin-buffer', speGuestBytes: '64M' } });
+      const edge = BUFFER + 0x20_0000n;
+      machine.event('vcpu_load', 0, 0, 1);
+      machine.event('spe_program', 0, edge - BigInt(before * PAGE), edge + BigInt(behind * PAGE), 0, 0);
+      const { pins, softWalks, softReads, pinnedMax } = spe(machine.enable());
+      const pages = before + behind;
+      const tables = Math.ceil(before / 512) + Math.ceil(behind / 512);
+      expect(pins).toBe(pages + tables + 3);
+      expect(pinnedMax).toBe((pages + tables + 3) * PAGE);
+      // 4 reads for the first page of each table, 1 for each page else.
+      expect({ softWalks, softReads }).toEqual({ softWalks: pages, softReads: pages + 3 * tables });
+      expect(spe(machine.disable()).unpins).toBe(pins);
+    }
   });
 });
 

@@ -42,6 +42,21 @@ describe('sampling', () => {
     expect(spe(machine.disable()).samples).toBeUndefined();
   });
 
+  test('a sample that is due before the one before it is complete collides, and the guest is told', () => {
+    for (const speStrategy of ['pin-vm', 'pin-buffer', 'copy', 'copy-on-read']) {
+      const machine = new SpeMachine({ system: { speStrategy } });
+      machine.begin(PAGE);
+      machine.run(PERIOD - 1);
+      // A far page: 4 descriptors of 234 cycles and one to issue, 937 from operation 256 on, so up to 1193: samples 512, 768 and 1024 collide.
+      machine.feed([load(0x7f00_0000_0000n)]);
+      expect(spe(machine.run(4 * PERIOD))).toMatchObject({ collisions: 3 });
+      machine.disable();
+      expect(spe(machine.sums())).toMatchObject({ samples: 2, collisions: 3 });
+      // F-I1: told by PMBSR.COLL.
+      expect(machine.violations()).toEqual([]);
+    }
+  });
+
   test('batches and groups of rows do not matter', () => {
     const rows = Array.from({ length: 5000 }, (_, i) =>
       i % 3 === 0 ? fetch(BigInt(0x1000 + i * 4), 1 + (i % 7)) : load(BigInt(0x10_0000 + i * 8)),
@@ -226,6 +241,19 @@ describe('a buffer that fills', () => {
       copyLocal: 4 * PAGE,
     });
     expect(machine.violations()).toEqual([]);
+  });
+
+  test('operations of the interrupt are rounded up', () => {
+    // 513 cycles at 2 an operation are 257 operations: the sample 256 behind the one without room is lost as well. 512 are 256, and at that one the
+    // interrupt is first.
+    for (const [speIrq, lost] of [
+      [513, 2],
+      [512, 1],
+    ]) {
+      const machine = new SpeMachine({ system: { speStrategy: 'pin-vm' }, machine: { cpi: 2 }, costs: { speIrq } });
+      machine.begin(PAGE);
+      expect(spe(machine.samples(67)).lost).toBe(lost);
+    }
   });
 
   test('1 MiB holds 16384 records', () => {

@@ -152,6 +152,22 @@ describe('perf.data of a real recording', () => {
   });
 });
 
+it('CPUs that are on more nodes than one are damage: they tell nothing', async () => {
+  const nodesOf = async (list: string) => {
+    const text = Buffer.from(`${list}\0`.padEnd(Math.ceil((list.length + 1) / 8) * 8, '\0'));
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(text.length);
+    // NUMA topology (14): one node, number 0, its total and free memory, its CPUs.
+    const nodes = Buffer.concat([pair(1, 0), words(0, 0).subarray(0, 16), length, text]);
+    const event = record(64, 0, attributes({ sampleType: IP | ADDR }));
+    const sample = record(SAMPLE, 2, words(0x400000, 0x1000));
+    return (await readAs(perfData, piped(event, record(80, 0, words(14), nodes), sample))).metadata.cpuNode;
+  };
+  expect(await nodesOf('0-3')).toEqual([0, 0, 0, 0]);
+  // 65536 CPUs are the most: these are twice as many.
+  expect(await nodesOf('0-65535,0-65535')).toBe(null);
+});
+
 describe('samples', () => {
   const LOAD = 2n;
   const STORE = 4n;

@@ -11,6 +11,11 @@ import { packageRoot } from '../../../host/paths.js';
 import { replayTrace } from '../../../host/replay/replay.js';
 import { type Summary } from '../../../host/results/summary.js';
 import { inspect } from '../../../traces/info.js';
+import { perfData } from '../../../traces/formats/perfData.js';
+import { metadataWith } from '../../../traces/metadata.js';
+import { writeTrace } from '../../../traces/writer.js';
+import { readAs } from '../../traces/perf.js';
+import { batchOf, eachOf } from '../../traces/support.js';
 import { caughtOutput } from '../output.js';
 import { eventNames, stepsOf, traceOf } from '../synth/support.js';
 
@@ -53,6 +58,28 @@ describe('a trace without spe events', () => {
       expect(alone.cpus).toEqual(together[i].cpus);
     }
     for (const summary of together) expect(broken(summary)).toEqual([]);
+  });
+
+  it('keeps the streams of each configuration apart', async () => {
+    const kept = [{ speStrategy: 'pin-vm' }, { speKeep: false }, { speStrategy: 'copy', speJitter: 9, spePeriod: 999 }];
+    const configs = kept.map((system) => config({ speKeep: true, speBufferBytes: '16K', ...system }));
+    const streams = async (some: typeof configs) => {
+      const read = new Map<string, Buffer>();
+      await replayTrace(KERNEL, some, {
+        onSpeBytes: (i, cpu, bytes) => {
+          const key = `${i} ${cpu}`;
+          read.set(key, Buffer.concat([read.get(key) ?? Buffer.alloc(0), bytes]));
+        },
+      });
+      return read;
+    };
+    const together = await streams(configs);
+    expect([...together.keys()].sort()).toEqual(['0 0', '0 1', '0 2', '0 3', '2 0', '2 1', '2 2', '2 3']);
+    for (const i of [0, 2]) {
+      for (const [key, bytes] of await streams([configs[i]])) {
+        expect(bytes.equals(together.get(key.replace('0', String(i)))!)).toBe(true);
+      }
+    }
   });
 
   it('takes a sample for every period of operations', async () => {
@@ -160,6 +187,19 @@ describe('streams on disk', () => {
     }
   });
 
+  it('says in the perf.data of which core the data sources are, so that readers know what served a load', async () => {
+    const trace = await traceOf('spe-run', { ...SMALL, slices: 10, workingSet: '64K' });
+    const directory = join(folder, 'served');
+    const caches =
+      'machine={ caches: { l1i: { sets: 64, ways: 8 }, l1d: { sets: 64, ways: 8 }, l2: { sets: 512, ways: 8 }, llc: null } }';
+    await run(trace, '--set', 'paging={ format: arm64 }', '--set', caches, ...options, '-o', directory);
+    const { metadata } = await readAs(perfData, readFileSync(join(directory, 'spe', 'perf.data')));
+    // 64K of data in an L2 of 256K, behind an L1D of 32K: all three serve some.
+    const served = metadata.notes!.find((note) => note.includes('served by'));
+    for (const source of ['l1', 'l2', 'dram']) expect(served).toMatch(new RegExp(`\\b${source} [\\d.]+ %`));
+    expect(served).not.toContain('unknown');
+  });
+
   it('needs a directory', async () => {
     const trace = await traceOf('spe-run', SMALL);
     await expect(run(trace, '--set', 'paging={ format: arm64 }', ...options)).rejects.toThrow(/system.speKeep.*-o/);
@@ -195,6 +235,27 @@ describe('configurations that are refused', () => {
 
   it("a node of KVM's buffer that the machine does not have", async () => {
     await expect(replayTrace(KERNEL, [config({ speKernelNode: 5 })])).rejects.toThrow(/speKernelNode: node 5/);
+  });
+
+  it("buffers that do not fit in the emulator's memory", async () => {
+    // 4 CPUs: V1's 4 x 512M are 2 GiB, which is the most; with V3 KVM's buffers come on top.
+    const large = { speBufferBytes: '512M', speGuestBytes: '1G' };
+    const v3 = config({ ...large, speStrategy: 'copy' });
+    await expect(replayTrace(KERNEL, [v3])).rejects.toThrow(/speBufferBytes: the buffers of 4 CPUs.*2052 MiB/);
+    const traced = config({ ...large, speBufferBytes: '1G', speEnable: 'trace' });
+    const [{ totals }] = await replayTrace(KERNEL, [traced]);
+    expect(totals.spe).toMatchObject({ samples: 0 });
+  });
+
+  it('an event of a CPU that the machine does not have', async () => {
+    const trace = join(folder, 'down.arrow');
+    const columns = ['cpu', 'kind', 'va', 'arg'] as const;
+    const down = { cpu: 0, kind: 34, va: 2n, arg: 0n };
+    await writeTrace(trace, columns, eachOf([batchOf(columns, [down, { ...down, kind: 1 }])]), () => metadataWith());
+    const machine = { cpuNode: [0, 0] };
+    await expect(replayTrace(trace, [config({}, { machine })])).rejects.toThrow(
+      /down.arrow: record 0: expected cpu_down with a CPU that the machine has \(0 to 1\), found 2/,
+    );
   });
 
   it('x86-64 has no SPE', () => {

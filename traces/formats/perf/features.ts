@@ -85,6 +85,7 @@ export function readFeature(id: number, bytes: Uint8Array, features: Features): 
 /** u32 nodes, each: u32 node, u64 total and u64 free memory, a list of CPUs such as "0-3,8". */
 function cpuNodes(section: Section): number[] | undefined {
   const nodeOf: number[] = [];
+  let named = 0;
   for (let nodes = section.count(section.u32()); nodes > 0; nodes--) {
     const node = section.u32();
     section.u64();
@@ -92,6 +93,8 @@ function cpuNodes(section: Section): number[] | undefined {
     for (const range of section.string().split(',')) {
       const [first, last = first] = range.split('-').map(Number);
       if (!range || !(last < MAX_COUNT)) continue;
+      // Each CPU is on one node: lists that name more than there are take for ever.
+      named = section.count(named + Math.max(0, last - first + 1));
       for (let cpu = first; cpu <= last; cpu++) nodeOf[cpu] = node;
     }
   }
