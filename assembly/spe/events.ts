@@ -49,7 +49,7 @@ function vcpuOf(lane: Lane, guest: Guest, number: u32): Vcpu {
   v.number = number;
   v.cpu = -1;
   v.pending = allocate(<usize>RECORD_BYTES);
-  // No two vCPUs draw the same.
+  // No two vCPUs of a machine draw the same.
   v.random = ((PARAMETER(spe, SpeParameter.Seed) << 20) + number + 1) * 0x9e37_79b9_7f4a_7c15;
   v.sampleAt = NEVER;
   v.irqAt = NEVER;

@@ -1,7 +1,7 @@
 // Profiling where vCPUs, machines and buffers come and go: what was recorded is not lost, and nothing of one is another's.
 
 import { describe, expect, test } from 'vitest';
-import { BUFFER, PAGE, RECORD, spe, SpeMachine } from './speMachine.js';
+import { BUFFER, PAGE, PAGES, RECORD, spe, SpeMachine } from './speMachine.js';
 
 const STRATEGIES = ['pin-vm', 'pin-buffer', 'copy', 'copy-on-read'];
 
@@ -144,6 +144,35 @@ test('V3L: what was not read of a buffer is given up when it is programmed anew'
   it.samples(3);
   it.disable();
   expect(it.violations()).toEqual([]);
+});
+
+test('V3L: what is kept for a page goes with it when the guest remaps', () => {
+  const it = new SpeMachine({ system: { speStrategy: 'copy-on-read' } });
+  it.begin(PAGE);
+  it.samples(10);
+  it.readPointer();
+  it.samples(10);
+  // Bytes 0 to 640 are in the page, KVM keeps 640 to 1280.
+  it.event('ctx_switch', 0, 2, 8, 1);
+  it.event('kmap', 0, BUFFER, 1, PAGE, 2);
+  it.disable();
+  expect(it.read().length).toBe(20 * RECORD);
+  expect(it.read()).toEqual(it.emitted());
+  expect(it.violations()).toEqual([]);
+});
+
+test('V2: the host finds pinned pages old only where the unit sets the access flag', () => {
+  for (const [speHardwareAf, old] of [
+    [false, 0],
+    [true, 4],
+  ] as const) {
+    const it = new SpeMachine({ system: { speStrategy: 'pin-buffer', speHardwareAf } });
+    it.begin(4 * PAGE);
+    expect(it.event('s2_age', 0, PAGES, 4 * PAGE, 1)['maintenance.tableStore'] ?? 0).toBe(old);
+    it.samples(3);
+    it.disable();
+    expect(it.violations()).toEqual([]);
+  }
 });
 
 test('a fault that is found at a context switch ends the profiling as any other', () => {

@@ -97,6 +97,19 @@ describe('sampling', () => {
     expect(new Set(intervals(1)).size).toBeGreaterThan(10);
   });
 
+  test('vCPUs of a machine draw differently', () => {
+    const machine = new SpeMachine({ cpus: 2, system: { speStrategy: 'pin-vm', speJitter: 64 } });
+    machine.begin(PAGE);
+    // The same rows on both: equal intervals would give the same addresses.
+    for (const cpu of [0, 1]) machine.samples(20, cpu);
+    for (const cpu of [0, 1]) machine.disable(cpu);
+    const addresses = [0, 1].map((cpu) => {
+      const stream = Buffer.from(machine.emitted(cpu));
+      return Array.from({ length: 10 }, (_, i) => stream.readUInt32LE(i * RECORD + 5 + 2 + 5 + 9 + 1));
+    });
+    expect(addresses[0]).not.toEqual(addresses[1]);
+  });
+
   test('only the levels of the filter are sampled, and never the host at EL2', () => {
     const rows = (mode: number) => Array.from({ length: PERIOD }, (_, i) => load(BigInt(0x1000 + i * 8), 0, mode));
     const counts = (speFilter: string, mode: number) => {

@@ -282,6 +282,20 @@ describe('samples', () => {
     expect(rows).toEqual([{ cpu: 5, kind: 1, va: 0x1000n, pa: 0xabcd000n, mode: 0, tid: 2, time: 3n }]);
   });
 
+  it('may have no registers and no stack, and lost counts with what was read', async () => {
+    // IP, ADDR, READ, REGS_USER, STACK_USER, PHYS_ADDR; what was read: { value, id, lost } behind no times (format 4 | 16), in a group (8) of 2 or alone.
+    const sampleType = IP | ADDR | 0x10 | 0x1000 | 0x2000 | PHYS_ADDR;
+    for (const [readFormat, read] of [
+      [4 | 16, words(9, 1, 0)],
+      [4 | 8 | 16, words(2, 9, 1, 0, 9, 2, 0)],
+    ] as const) {
+      // ABI 0: no registers follow. A stack of no bytes: no count of them either.
+      const sample = record(SAMPLE, 2, words(0x400000, 0x1000), read, words(0, 0, 0xabcd000));
+      const { rows } = await readAs(perfData, file([{ event: { sampleType, readFormat, userRegisters: 5 } }], sample));
+      expect(rows).toMatchObject([{ va: 0x1000n, pa: 0xabcd000n }]);
+    }
+  });
+
   it('are those of the event that their id names', async () => {
     const bytes = file(
       [
@@ -332,7 +346,8 @@ describe('Arm SPE data', () => {
         packets(
           LOAD_AT(0x1000n, { pc: 0x400000n, el: 0, context: 42, pa: 0x8000n, timestamp: 7n }),
           // EL1, and EL2 of a host kernel: the upper half. EL2 of a hypervisor: the lower half.
-          { operationClass: 1, operation: 1, va: 0x2000n, pc: kernel, el: 1, context: 42, timestamp: 8n },
+          // A store of a vector register: bit 0 and bit 2.
+          { operationClass: 1, operation: 5, va: 0x2000n, pc: kernel, el: 1, context: 42, timestamp: 8n },
           LOAD_AT(0x3000n, { pc: kernel, el: 2, context: 42, timestamp: 9n }),
           LOAD_AT(0x4000n, { pc: 0x1000n, el: 2, context: 42, timestamp: 10n }),
           // No PC: by the half of the data. No timestamp: as old as the last.
@@ -625,6 +640,27 @@ describe('a perf.data that is written', () => {
     // With a record for the fetch itself there are two of it.
     const all = await written([batchOf(COLUMNS, rows)], { fetch: 'true' });
     expect((await readAs(perfData, all.bytes, { fetch: 'true' })).rows).toEqual([rows[0], ...rows]);
+  });
+
+  it('has the data of a CPU in pieces, each with its offset in the whole', async () => {
+    const row = (va: bigint) => ({ cpu: 3, kind: 1, va, pa: UNKNOWN, mode: 0, tid: 9, time: 5n });
+    const batches = [[row(1n), row(2n)], [row(3n)], [row(4n)]].map((rows) => batchOf(COLUMNS, rows));
+    const { bytes } = await written(batches);
+    const pieces: [size: number, offset: number][] = [];
+    // AUXTRACE (71): size and offset of the packets that follow; other records stand before them.
+    const { length } = bytes;
+    for (let at = Number(bytes.readBigUInt64LE(40)); at + 8 <= length && bytes.readUInt32LE(at) >= 64;) {
+      const size = bytes.readUInt16LE(at + 6);
+      const isTrace = bytes.readUInt32LE(at) === 71;
+      if (isTrace) pieces.push([Number(bytes.readBigUInt64LE(at + 8)), Number(bytes.readBigUInt64LE(at + 16))]);
+      at += size + (isTrace ? pieces.at(-1)![0] : 0);
+      if (pieces.length === batches.length) break;
+    }
+    expect(pieces).toEqual([
+      [128, 0],
+      [64, 128],
+      [64, 192],
+    ]);
   });
 
   it('leaves events out and says so, and takes what the file is to say', async () => {
