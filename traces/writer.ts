@@ -2,7 +2,7 @@
 // memory whatever the length. The metadata document is final only when the last row is known, so the footer carries it;
 // the schema message at the start carries an empty one.
 
-import { open, writeFile } from 'node:fs/promises';
+import { open, writeFile, type FileHandle } from 'node:fs/promises';
 import { CompressionType, Message, RecordBatchFileWriter, type Schema } from 'apache-arrow';
 import { BATCH_ROWS, type Batch, type ColumnName } from './batch.js';
 import { NOT_PACKED } from './codec.js';
@@ -35,12 +35,27 @@ export async function writeTrace(
   await writeWhole(path, async (temporary) => {
     const file = await open(temporary, 'w');
     try {
-      await writeFile(file, encode(names, batches, metadata, options, written));
+      await writeAhead(file, encode(names, batches, metadata, options, written));
     } finally {
       await file.close();
     }
   });
   return written;
+}
+
+/** Writes the pieces, each while the next one is being made. */
+async function writeAhead(file: FileHandle, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  let writing: Promise<unknown> = Promise.resolve();
+  try {
+    for await (const piece of pieces) {
+      await writing;
+      writing = writeFile(file, piece);
+      // A failure is met at the next piece, and must not count as unhandled until then.
+      writing.catch(() => {});
+    }
+  } finally {
+    await writing;
+  }
 }
 
 /** The bytes of the file, one piece per record batch. */
