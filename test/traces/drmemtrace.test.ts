@@ -591,5 +591,5 @@ describe('a capture of DynamoRIO', () => {
       expect(whole + refused).toBe(MUTANTS);
       expect(refused).toBeGreaterThan(0);
     }
-  });
+  }, 3_600_000);
 });
