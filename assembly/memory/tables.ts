@@ -111,3 +111,16 @@ function tableNode(lane: Lane, cpuNode: u32, number: u32): u32 {
   if (lane.tablePolicy == Policy.Node) return lane.tableNode;
   return cpuNode;
 }
+
+/** Table pages that adjoin, aligned to their number, a power of two; page numbers that are skipped for that are free for others. */
+export function allocateAligned(lane: Lane, node: u32, pages: u32): u64 {
+  const pool = lane.tables;
+  while (pool.pages & (pages - 1)) {
+    const free = pool.free;
+    pool.free = 0;
+    const number = takePages(pool, 1);
+    store<u32>(DESCRIPTOR(pool, (<u64>number) << pool.pageShift), free);
+    pool.free = number + 1;
+  }
+  return allocateTables(lane, node, pages, pool.pageShift);
+}

@@ -2,7 +2,7 @@
 // map KVM's own buffers. Descriptors are real; they are stored here and nowhere else.
 
 import { Format, Lane, NODE_OF_CPU } from '../layout';
-import { allocateTables, DESCRIPTOR, freeTable, newTableOn, takePages } from '../memory/tables';
+import { allocateAligned, DESCRIPTOR, freeTable, newTableOn } from '../memory/tables';
 import { addressOf, isPresent, tableDescriptor } from '../paging/descriptor';
 import { ENTRY_AT, newStage, SHIFT_AT } from '../paging/stage';
 import { INSIDE, newGuestPage, PAGE_BYTES, pageOf } from './pages';
@@ -40,26 +40,13 @@ export function openStage2(lane: Lane, guest: Guest, cpu: u32): void {
   const stage = tree.stage;
   stage.depth = max((IPA_BITS - CONCATENATED - 4) / stage.indexBits, 2);
   stage.rootBits = IPA_BITS - shift - (stage.depth - 1) * stage.indexBits;
-  tree.root = newRoot(lane, cpu, rootPages(tree)) + 1;
+  tree.root = allocateAligned(lane, NODE_OF_CPU(lane, cpu), rootPages(tree)) + 1;
   guest.tables += rootPages(tree);
 }
 
 function rootPages(tree: Tree): u32 {
   const stage = tree.stage;
   return stage.rootBits > stage.indexBits ? 1 << (stage.rootBits - stage.indexBits) : 1;
-}
-
-/** Tables that adjoin; page numbers that are skipped to align them are free for others. */
-function newRoot(lane: Lane, cpu: u32, pages: u32): u64 {
-  const pool = lane.tables;
-  while (pool.pages & (pages - 1)) {
-    const free = pool.free;
-    pool.free = 0;
-    const number = takePages(pool, 1);
-    store<u32>(DESCRIPTOR(pool, (<u64>number) << pool.pageShift), free);
-    pool.free = number + 1;
-  }
-  return allocateTables(lane, NODE_OF_CPU(lane, cpu), pages, pool.pageShift);
 }
 
 function newTable(lane: Lane, tree: Tree, cpu: u32): u64 {

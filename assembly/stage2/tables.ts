@@ -3,7 +3,7 @@
 
 import { Check, NODE_OF_CPU } from '../layout';
 import { allocate } from '../memory/arena';
-import { allocateTables, DESCRIPTOR, freeTable, newTableOn, takePages } from '../memory/tables';
+import { allocateAligned, DESCRIPTOR, freeTable, newTableOn } from '../memory/tables';
 import { addressOf, isLeaf, isPresent, needsBreak } from '../paging/descriptor';
 import { ENTRY_AT } from '../paging/stage';
 import { ADD, Stat } from '../stats';
@@ -59,18 +59,10 @@ export function newTable(sim: Sim, cpu: u32): u64 {
   return open(sim, newTableOn(sim.lane, NODE_OF_CPU(sim.lane, cpu)));
 }
 
-/** The tables of a root, which adjoin; page numbers that are skipped to align them are free for others. */
+/** The tables of a root, which adjoin. */
 export function newRoot(sim: Sim, cpu: u32, pages: u32): u64 {
-  const pool = sim.lane.tables;
-  while (pool.pages & (pages - 1)) {
-    const free = pool.free;
-    pool.free = 0;
-    const number = takePages(pool, 1);
-    store<u32>(DESCRIPTOR(pool, (<u64>number) << pool.pageShift), free);
-    pool.free = number + 1;
-  }
-  const root = allocateTables(sim.lane, NODE_OF_CPU(sim.lane, cpu), pages, pool.pageShift);
-  for (let i: u32 = 0; i < pages; i++) open(sim, root + ((<u64>i) << pool.pageShift));
+  const root = allocateAligned(sim.lane, NODE_OF_CPU(sim.lane, cpu), pages);
+  for (let i: u32 = 0; i < pages; i++) open(sim, root + ((<u64>i) << sim.lane.tables.pageShift));
   return root;
 }
 

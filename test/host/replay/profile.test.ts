@@ -9,23 +9,9 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { register } from '../../../host/commands/replay.js';
 import { packageRoot } from '../../../host/paths.js';
 import { convert } from '../../../traces/convert.js';
-import {
-  HAS_CONTEXT,
-  HAS_EVENTS,
-  HAS_ISSUE,
-  HAS_OPERATION,
-  HAS_PA,
-  HAS_PC,
-  HAS_SOURCE,
-  HAS_TIMESTAMP,
-  HAS_TOTAL,
-  HAS_TRANSLATION,
-  HAS_VA,
-  noDamage,
-  SpeDecoder,
-  SpeRecords,
-} from '../../../traces/spe/decode.js';
-import { encodeRecord, RECORD_BYTES, type SpeRecord } from '../../../traces/spe/encode.js';
+import { noDamage, SpeDecoder, SpeRecords } from '../../../traces/spe/decode.js';
+import { encodeRecord, RECORD_BYTES } from '../../../traces/spe/encode.js';
+import { recordAt } from '../../traces/spe/records.js';
 import { rowsOf } from '../../traces/support.js';
 
 const KERNEL = join(packageRoot(), 'traces/samples/arm64-kernel.arrow');
@@ -60,24 +46,6 @@ beforeAll(async () => {
 
 const streamOf = (cpu: number) => readFileSync(join(folder, 'spe', `cpu${cpu}.bin`));
 
-/** The fields of the decoder's record `i` that are there. */
-function recordOf(records: SpeRecords, i: number): SpeRecord {
-  const has = (bit: number) => (records.fields[i] & bit) !== 0;
-  return {
-    ...(has(HAS_PC) && { pc: records.pc[i], el: records.el[i] }),
-    ...(has(HAS_CONTEXT) && { context: records.context[i], contextEl: records.contextEl[i] }),
-    ...(has(HAS_OPERATION) && { operationClass: records.operationClass[i], operation: records.operation[i] }),
-    ...(has(HAS_EVENTS) && { events: records.events[i] }),
-    ...(has(HAS_TOTAL) && { total: records.total[i] }),
-    ...(has(HAS_ISSUE) && { issue: records.issue[i] }),
-    ...(has(HAS_TRANSLATION) && { translation: records.translation[i] }),
-    ...(has(HAS_VA) && { va: records.va[i] }),
-    ...(has(HAS_SOURCE) && { source: records.source[i] }),
-    ...(has(HAS_PA) && { pa: records.pa[i] }),
-    ...(has(HAS_TIMESTAMP) && { timestamp: records.timestamp[i] }),
-  };
-}
-
 it('decodes what the core wrote, and encodes it to the same bytes', () => {
   expect(cpus.length).toBeGreaterThan(0);
   for (const { cpu, spe } of cpus) {
@@ -87,7 +55,7 @@ it('decodes what the core wrote, and encodes it to the same bytes', () => {
     const damage = noDamage();
     let count = 0;
     for (const records of new SpeDecoder(new SpeRecords(), damage).decode(stream)) {
-      for (let i = 0; i < records.count; i++) encodeRecord(again, RECORD_BYTES * count++, recordOf(records, i));
+      for (let i = 0; i < records.count; i++) encodeRecord(again, RECORD_BYTES * count++, recordAt(records, i));
     }
     expect(damage.faults).toBe(0);
     expect(count).toBe(spe.samples);

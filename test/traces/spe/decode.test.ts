@@ -2,26 +2,11 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  HAS_CONTEXT,
-  HAS_EVENTS,
-  HAS_ISSUE,
-  HAS_OPERATION,
-  HAS_PA,
-  HAS_PC,
-  HAS_SOURCE,
-  HAS_TIMESTAMP,
-  HAS_TOTAL,
-  HAS_TRANSLATION,
-  HAS_VA,
-  noDamage,
-  SpeDecoder,
-  SpeRecords,
-  type SpeDamage,
-} from '../../../traces/spe/decode.js';
+import { noDamage, SpeDecoder, SpeRecords, type SpeDamage } from '../../../traces/spe/decode.js';
 import { encodeRecord, RECORD_BYTES, type SpeRecord } from '../../../traces/spe/encode.js';
 import { EVENT, loadStoreSubclass } from '../../../traces/spe/packets.js';
 import { FUZZ_RUNS, mutate, random } from '../perf.js';
+import { recordAt } from './records.js';
 
 const hex = (text: string) => Buffer.from(text.replace(/\s/g, ''), 'hex');
 
@@ -36,23 +21,6 @@ function decode(bytes: Uint8Array, pieceBytes = bytes.length || 1, damage: SpeDa
   }
   decoder.jump(0);
   return found;
-}
-
-function recordAt(records: SpeRecords, i: number): SpeRecord {
-  const has = (bit: number) => (records.fields[i] & bit) !== 0;
-  return {
-    ...(has(HAS_PC) && { pc: records.pc[i], el: records.el[i] }),
-    ...(has(HAS_CONTEXT) && { context: records.context[i], contextEl: records.contextEl[i] }),
-    ...(has(HAS_OPERATION) && { operationClass: records.operationClass[i], operation: records.operation[i] }),
-    ...(has(HAS_EVENTS) && { events: records.events[i] }),
-    ...(has(HAS_TOTAL) && { total: records.total[i] }),
-    ...(has(HAS_ISSUE) && { issue: records.issue[i] }),
-    ...(has(HAS_TRANSLATION) && { translation: records.translation[i] }),
-    ...(has(HAS_VA) && { va: records.va[i] }),
-    ...(has(HAS_SOURCE) && { source: records.source[i] }),
-    ...(has(HAS_PA) && { pa: records.pa[i] }),
-    ...(has(HAS_TIMESTAMP) && { timestamp: records.timestamp[i] }),
-  };
 }
 
 const bits = (...events: (keyof typeof EVENT)[]) => events.reduce((sum, event) => sum | (1 << EVENT[event]), 0);
